@@ -1,0 +1,455 @@
+"""A simulated real-time scan of a moving phantom, written as an ISMRMRD file with the truth beside it.
+
+Every readout sees the phantom as it is at (about) its own time, drawn on a grid half as fine again as the
+reconstruction's and Fourier transformed from there, through smooth coils with coupled noise: what is
+reconstructed never met the reconstruction's own model. The file has what scanner files have: a noise scan,
+dummy readouts before the steady state, two-fold oversampling along the readout, 2.5 ms time stamps, and the
+trajectory in cycles/pixel.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import finufft
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from recon_backend.acquisition import Sampling
+from recon_backend.movie import Movie
+from recon_backend.sampling.cartesian import published_mask
+from recon_backend.sampling.radial import radial_trajectory
+from recon_backend.sampling.spiral import repetition_time_s, spiral_trajectory
+from recon_backend.simulation.phantoms import DEFAULT_FIELD_OF_VIEW_MM, Phantom
+
+DEFAULT_MATRIX: dict[Sampling, int] = {"cartesian": 240, "radial": 256, "spiral": 240}
+RADIAL_SPOKES = 13
+SPIRAL_ARMS = 15
+_DEFAULT_TR_S = {"cartesian": 3.0e-3, "radial": 3.4e-3}
+_FINER = 1.5
+_OVERSAMPLING = 2
+_NOISE_READOUTS = 32
+_DUMMY_READOUTS = 10
+_TICK_S = 2.5e-3
+_START_S = 36_000.0
+_FIELD_STRENGTH_T = 1.5
+_RESONANCE_HZ = 63_870_000
+_FLAG_FIRST_IN_REPETITION = 13
+_FLAG_LAST_IN_REPETITION = 14
+_FLAG_NOISE = 19
+_FLAG_LAST_IN_MEASUREMENT = 25
+_FLAG_DUMMY = 27
+
+_COUNTERS = np.dtype(
+    [
+        *(
+            (name, "<u2")
+            for name in ("kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "contrast")
+        ),
+        *((name, "<u2") for name in ("phase", "repetition", "set", "segment")),
+        ("user", "<u2", (8,)),
+    ]
+)
+_HEAD = np.dtype(
+    [
+        ("version", "<u2"),
+        ("flags", "<u8"),
+        *((name, "<u4") for name in ("measurement_uid", "scan_counter", "acquisition_time_stamp")),
+        ("physiology_time_stamp", "<u4", (3,)),
+        *((name, "<u2") for name in ("number_of_samples", "available_channels", "active_channels")),
+        ("channel_mask", "<u8", (16,)),
+        *((name, "<u2") for name in ("discard_pre", "discard_post", "center_sample", "encoding_space_ref")),
+        ("trajectory_dimensions", "<u2"),
+        ("sample_time_us", "<f4"),
+        *((name, "<f4", (3,)) for name in ("position", "read_dir", "phase_dir", "slice_dir")),
+        ("patient_table_position", "<f4", (3,)),
+        ("idx", _COUNTERS),
+        ("user_int", "<i4", (8,)),
+        ("user_float", "<f4", (8,)),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """The files of one simulated scan."""
+
+    raw: Path
+    truth: Path
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is measured: trajectory in rad/pixel (y, x), and which row each Cartesian line is."""
+
+    sampling: Sampling
+    matrix: int
+    field_of_view_mm: float
+    trajectory: NDArray[np.float32]
+    rows: NDArray[np.int64] | None
+    tr_s: float
+    dwell_s: float
+
+    @property
+    def frames(self) -> int:
+        return int(self.trajectory.shape[0])
+
+    @property
+    def readouts(self) -> int:
+        return int(self.trajectory.shape[1])
+
+    @property
+    def samples(self) -> int:
+        return int(self.trajectory.shape[2])
+
+
+def simulate_scan(
+    path: str | Path,
+    phantom: Phantom,
+    *,
+    sampling: Sampling,
+    frames: int = 40,
+    matrix: int | None = None,
+    tr_s: float | None = None,
+    field_of_view_mm: float = DEFAULT_FIELD_OF_VIEW_MM,
+    coils: int = 8,
+    snr: float = 60.0,
+    seed: int = 0,
+    moments_per_frame: int = 3,
+) -> ScanFiles:
+    """Scan a phantom; write the raw data to `path` and the true movie to `<stem>_truth.h5` beside it.
+
+    Args:
+        path: ISMRMRD file to write.
+        phantom: subject and plane.
+        sampling: "cartesian" (17 of 240 lines), "radial" (13 spokes) or "spiral" (15 arms), as published.
+        frames: number of frames.
+        matrix: reconstruction matrix; by default the published one. The spiral keeps its arm in rad/pixel.
+        tr_s: repetition time; a frame lasts tr_s times its readouts. By default 3 ms, 3.4 ms, 3.64 ms.
+        field_of_view_mm: width of the image.
+        coils: number of coils round the body.
+        snr: signal of the brightest tissue over the standard deviation (one component) of the noise in an
+            image from fully sampled data.
+        seed: of coils and noise.
+        moments_per_frame: how often within a frame the phantom is drawn anew.
+
+    Returns:
+        Both files. The truth has the frame centres' images, peak 1, and the same frame times as the scan.
+
+    Raises:
+        ValueError: if an argument is out of range.
+        OSError: if a file cannot be written.
+    """
+    if frames < 1 or coils < 1 or moments_per_frame < 1:
+        raise ValueError(
+            f"frames {frames}, coils {coils} and moments_per_frame {moments_per_frame} must be above 0."
+        )
+    if not snr > 0:
+        raise ValueError(f"snr is {snr}, but it must be above 0.")
+    plan = _plan(sampling, frames, matrix, tr_s, field_of_view_mm)
+    path = Path(path)
+    rng = np.random.default_rng([seed, phantom.subject])
+    frame_time_s = plan.tr_s * plan.readouts
+    centres_s = (np.arange(frames) + 0.5) * frame_time_s
+    truth = phantom.frames(centres_s, plan.matrix, field_of_view_mm)
+    peak = float(truth.max())
+
+    fine = 2 * math.ceil(_FINER * plan.matrix / 2)
+    sensitivities = _sensitivities(fine, field_of_view_mm, coils, rng)
+    mixing = _noise_mixing(coils, rng)
+    gains = np.exp(0.25 * rng.standard_normal(coils)).astype(np.float32)
+    sigma = peak / snr * math.sqrt(_OVERSAMPLING)
+
+    kspace = np.empty((frames, plan.readouts, coils, plan.samples), dtype=np.complex64)
+    groups = np.array_split(np.arange(plan.readouts), min(moments_per_frame, plan.readouts))
+    for frame in range(frames):
+        times_s = np.array([(frame * plan.readouts + group.mean() + 0.5) * plan.tr_s for group in groups])
+        drawn = phantom.frames(times_s, fine, field_of_view_mm)
+        for group, image in zip(groups, drawn, strict=True):
+            kspace[frame, group] = _measure(image * sensitivities, plan, frame, group)
+    noise_samples = plan.samples if plan.rows is not None else 512
+    kspace += _noise((frames, plan.readouts, coils, plan.samples), mixing, sigma, rng)
+    kspace *= gains[:, None]
+    noise = _noise((_NOISE_READOUTS, coils, noise_samples), mixing, sigma, rng) * gains[:, None]
+    # Before the steady state the signal swings: these readouts must not be used.
+    swing = 1 + 0.8 * np.cos(math.pi * np.arange(_DUMMY_READOUTS)) * np.exp(-np.arange(_DUMMY_READOUTS) / 4)
+    repeated = kspace[0, np.arange(_DUMMY_READOUTS) % plan.readouts]
+    dummies = (repeated * swing[:, None, None]).astype(np.complex64)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, plan, phantom, noise, dummies, kspace)
+    truth_path = path.with_name(f"{path.stem}_truth.h5")
+    spacing_mm = field_of_view_mm / plan.matrix
+    provenance = {
+        "method": "truth",
+        "source": path.name,
+        "plane": phantom.plane,
+        "subject": phantom.subject,
+        "sampling": sampling,
+        "seed": seed,
+        "snr": snr,
+    }
+    Movie(
+        truth / peak, (spacing_mm, spacing_mm), np.arange(frames, dtype=np.float64) * frame_time_s, provenance
+    ).save(truth_path)
+    return ScanFiles(path, truth_path)
+
+
+def _plan(
+    sampling: Sampling, frames: int, matrix: int | None, tr_s: float | None, field_of_view_mm: float
+) -> _Plan:
+    """Lay out the readouts of the published acquisition of a sampling."""
+    if sampling not in DEFAULT_MATRIX:
+        raise ValueError(f"sampling is {sampling!r}, but 'cartesian', 'radial' or 'spiral' is needed.")
+    size = DEFAULT_MATRIX[sampling] if matrix is None else matrix
+    if size < 32 or size % 2:
+        raise ValueError(f"matrix is {size}, but an even number of at least 32 is needed.")
+    if not field_of_view_mm > 0:
+        raise ValueError(f"field_of_view_mm is {field_of_view_mm}, but it must be above 0.")
+    if sampling == "spiral":
+        spiral_tr_s = repetition_time_s() if tr_s is None else tr_s
+        _check_tr(spiral_tr_s)
+        # The arm is fixed in rad/pixel; another matrix or field of view means another pixel for the same arm.
+        trajectory = spiral_trajectory(frames, SPIRAL_ARMS)
+        return _Plan(sampling, size, field_of_view_mm, trajectory, None, spiral_tr_s, 1.4e-6)
+    line_tr_s = _DEFAULT_TR_S[sampling] if tr_s is None else tr_s
+    _check_tr(line_tr_s)
+    samples = _OVERSAMPLING * size
+    dwell_s = 0.4 * line_tr_s / samples
+    if sampling == "radial":
+        trajectory = radial_trajectory(frames, RADIAL_SPOKES, samples)
+        return _Plan(sampling, size, field_of_view_mm, trajectory, None, line_tr_s, dwell_s)
+    mask = published_mask(frames, size)
+    rows = np.stack([np.flatnonzero(line) for line in mask])
+    along = 2 * np.pi * (np.arange(samples) - samples // 2) / samples
+    across = 2 * np.pi * (rows - size // 2) / size
+    trajectory = np.stack(np.broadcast_arrays(across[..., None], along), axis=-1).astype(np.float32)
+    return _Plan(sampling, size, field_of_view_mm, trajectory, rows, line_tr_s, dwell_s)
+
+
+def _check_tr(tr_s: float) -> None:
+    """Raise ValueError unless a repetition time is usable."""
+    if not 1e-4 <= tr_s <= 10:
+        raise ValueError(f"tr_s is {tr_s}, but a repetition time between 0.0001 and 10 s is needed.")
+
+
+def _sensitivities(
+    size: int, field_of_view_mm: float, coils: int, rng: np.random.Generator
+) -> NDArray[np.complex64]:
+    """Return complex coil sensitivities (coil, y, x) of loops round the body, root sum of squares about 1."""
+    axis = (np.arange(size) - size // 2) * (field_of_view_mm / size)
+    y, x = axis[:, None], axis[None, :]
+    angles = 2 * np.pi * (np.arange(coils) + rng.uniform(-0.2, 0.2, coils)) / coils + rng.uniform(
+        0, 2 * np.pi
+    )
+    maps = np.empty((coils, size, size), dtype=np.complex64)
+    for coil, angle in enumerate(angles):
+        place_y, place_x = (
+            150 * rng.uniform(0.9, 1.1) * np.sin(angle),
+            195 * rng.uniform(0.9, 1.1) * np.cos(angle),
+        )
+        distance = np.hypot(y - place_y, x - place_x)
+        # On the axis of a loop the field falls as (1 + d^2 / a^2)^(-3/2).
+        strength = (1 + (distance / 115) ** 2) ** -1.5
+        turn = np.exp(1j * (angle + rng.uniform(-0.5, 0.5) + 0.006 * (y * np.cos(angle) - x * np.sin(angle))))
+        maps[coil] = strength * turn
+    # As scanners do with a prescan, take most of the shading out and leave some.
+    together = np.sqrt(np.sum(np.abs(maps) ** 2, axis=0))
+    middle = together**0.75 * together[size // 2, size // 2] ** 0.25
+    tilt = rng.uniform(-1, 1, 3) * np.array([0.004, 0.004, 1.2e-5])
+    phase = np.exp(1j * (tilt[0] * y + tilt[1] * x + tilt[2] * (x**2 + y**2)))
+    return np.asarray(maps * (phase / middle), dtype=np.complex64)
+
+
+def _noise_mixing(coils: int, rng: np.random.Generator) -> NDArray[np.complex128]:
+    """Return the matrix that turns independent noise into noise coupled between neighbouring coils."""
+    apart = np.abs(np.arange(coils)[:, None] - np.arange(coils))
+    apart = np.minimum(apart, coils - apart)
+    coupling = 0.35**apart * np.exp(1j * rng.uniform(-0.6, 0.6, (coils, coils)))
+    covariance = np.tril(coupling, -1) + np.tril(coupling, -1).conj().T + np.eye(coils)
+    # The random phases may take away definiteness; a touch on the diagonal returns it.
+    lowest = np.linalg.eigvalsh(covariance)[0]
+    covariance += np.eye(coils) * max(0.0, 0.1 - lowest)
+    covariance /= covariance[0, 0].real
+    return np.asarray(np.linalg.cholesky(covariance))
+
+
+def _noise(
+    shape: tuple[int, ...], mixing: NDArray[np.complex128], sigma: float, rng: np.random.Generator
+) -> NDArray[np.complex64]:
+    """Return coupled complex noise (..., coil, sample) with a standard deviation per component and coil."""
+    white = rng.standard_normal((*shape, 2), dtype=np.float32)
+    independent = white[..., 0] + 1j * white[..., 1]
+    return np.asarray(sigma * (mixing.astype(np.complex64) @ independent), dtype=np.complex64)
+
+
+def _measure(
+    coil_images: NDArray[np.complex64], plan: _Plan, frame: int, group: NDArray[np.int64]
+) -> NDArray[np.complex64]:
+    """Return the samples (readout, coil, sample) of some readouts of a frame, in the orthonormal scale."""
+    size = coil_images.shape[-1]
+    step = plan.matrix / size
+    scale = step**2 / plan.matrix
+    points = plan.trajectory[frame, group].astype(np.float64) * step
+    if plan.rows is None:
+        flat = points.reshape(-1, 2)
+        measured = finufft.nufft2d2(
+            np.ascontiguousarray(flat[:, 0], dtype=np.float32),
+            np.ascontiguousarray(flat[:, 1], dtype=np.float32),
+            coil_images,
+            isign=-1,
+            eps=1e-4,
+            upsampfac=1.25,
+            nthreads=1,
+        )
+        values = measured.reshape(coil_images.shape[0], group.size, plan.samples).transpose(1, 0, 2)
+        return np.asarray(values * scale, dtype=np.complex64)
+    index = np.arange(size) - size // 2
+    across = np.exp(-1j * points[:, 0, 0][:, None] * index).astype(np.complex64)
+    along = np.exp(-1j * points[0, :, 1][:, None] * index).astype(np.complex64)
+    lines = np.matmul(across, coil_images) @ along.T
+    return np.asarray(lines.transpose(1, 0, 2) * scale, dtype=np.complex64)
+
+
+def _write(
+    path: Path,
+    plan: _Plan,
+    phantom: Phantom,
+    noise: NDArray[np.complex64],
+    dummies: NDArray[np.complex64],
+    kspace: NDArray[np.complex64],
+) -> None:
+    """Write the ISMRMRD file; it takes its name when it is whole."""
+    coils = kspace.shape[2]
+    imaging = plan.frames * plan.readouts
+    total = len(noise) + len(dummies) + imaging
+    element = np.dtype(
+        [("head", _HEAD), ("traj", h5py.vlen_dtype(np.float32)), ("data", h5py.vlen_dtype(np.float32))]
+    )
+    table = np.zeros(total, dtype=element)
+    head: Any = table["head"]
+    head["version"] = 1
+    head["measurement_uid"] = 1
+    head["scan_counter"] = np.arange(total)
+    head["available_channels"] = head["active_channels"] = coils
+    head["channel_mask"][:, 0] = (1 << coils) - 1 if coils < 64 else 2**64 - 1
+    head["sample_time_us"] = plan.dwell_s * 1e6
+    head["read_dir"], head["phase_dir"], head["slice_dir"] = (1, 0, 0), (0, 1, 0), (0, 0, 1)
+    # Noise, then dummies straight before the first imaging readout at the start time.
+    since_s = (np.arange(total) - len(noise) - len(dummies)) * plan.tr_s
+    since_s[: len(noise)] -= 1.0
+    head["acquisition_time_stamp"] = np.floor((_START_S + since_s) / _TICK_S + 1e-6)
+
+    cycles = (plan.trajectory[..., ::-1] / (2 * np.pi)).astype(np.float32)
+    empty = np.zeros(0, dtype=np.float32)
+    for number in range(len(noise)):
+        table[number]["traj"] = empty
+        table[number]["data"] = _interleaved(noise[number])
+        head[number]["number_of_samples"] = noise.shape[-1]
+        head[number]["flags"] = _flag(_FLAG_NOISE)
+    for number in range(len(noise), total):
+        measured = number - len(noise) - len(dummies)
+        frame, readout = divmod(max(measured, 0), plan.readouts)
+        if measured < 0:
+            readout = (number - len(noise)) % plan.readouts
+        samples = dummies[number - len(noise)] if measured < 0 else kspace[frame, readout]
+        table[number]["traj"] = empty if plan.rows is not None else cycles[frame, readout].ravel()
+        table[number]["data"] = _interleaved(samples)
+        entry = head[number]
+        entry["number_of_samples"] = plan.samples
+        entry["center_sample"] = 0 if plan.sampling == "spiral" else plan.samples // 2
+        entry["trajectory_dimensions"] = 0 if plan.rows is not None else 2
+        entry["idx"]["kspace_encode_step_1"] = readout if plan.rows is None else plan.rows[frame, readout]
+        entry["idx"]["repetition"] = frame
+        if measured < 0:
+            entry["flags"] = _flag(_FLAG_DUMMY)
+            continue
+        flags = _flag(_FLAG_FIRST_IN_REPETITION) if readout == 0 else 0
+        flags |= _flag(_FLAG_LAST_IN_REPETITION) if readout == plan.readouts - 1 else 0
+        flags |= _flag(_FLAG_LAST_IN_MEASUREMENT) if number == total - 1 else 0
+        entry["flags"] = flags
+
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    os.close(handle)
+    try:
+        with h5py.File(temporary, "w") as file:
+            group = file.create_group("dataset")
+            header = group.create_dataset("xml", (1,), dtype=h5py.string_dtype("ascii"))
+            header[0] = _header(plan, phantom, coils)
+            group.create_dataset("data", data=table, maxshape=(None,), chunks=(1,))
+        with open(temporary, "rb+") as file_bytes:
+            os.fsync(file_bytes.fileno())
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _interleaved(samples: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Return complex samples (coil, sample) as real and imaginary parts in turn."""
+    return np.ascontiguousarray(samples, dtype=np.complex64).view(np.float32).ravel()
+
+
+def _flag(number: int) -> int:
+    """Return the bit of an ISMRMRD flag; they are numbered from 1."""
+    return 1 << (number - 1)
+
+
+def _header(plan: _Plan, phantom: Phantom, coils: int) -> bytes:
+    """Return the XML header, elements in the order of the ISMRMRD schema; it names nobody."""
+    root = ElementTree.Element("ismrmrdHeader", {"xmlns": "http://www.ismrm.org/ISMRMRD"})
+
+    def add(parent: ElementTree.Element, name: str, value: object = None) -> ElementTree.Element:
+        child = ElementTree.SubElement(parent, name)
+        if value is not None:
+            child.text = str(value)
+        return child
+
+    cardiac = phantom.plane == "short_axis"
+    measurement = add(root, "measurementInformation")
+    add(measurement, "patientPosition", "HFS")
+    add(measurement, "protocolName", f"{phantom.plane}_{plan.sampling}_realtime")
+    system = add(root, "acquisitionSystemInformation")
+    add(system, "systemVendor", "blindcine")
+    add(system, "systemModel", "simulated scanner")
+    add(system, "systemFieldStrength_T", _FIELD_STRENGTH_T)
+    add(system, "receiverChannels", coils)
+    add(add(root, "experimentalConditions"), "H1resonanceFrequency_Hz", _RESONANCE_HZ)
+    encoding = add(root, "encoding")
+    wider = _OVERSAMPLING if plan.rows is not None else 1
+    for name, factor in (("encodedSpace", wider), ("reconSpace", 1)):
+        space = add(encoding, name)
+        size = add(space, "matrixSize")
+        view = add(space, "fieldOfView_mm")
+        for axis, matrix, length_mm in (
+            ("x", factor * plan.matrix, factor * plan.field_of_view_mm),
+            ("y", plan.matrix, plan.field_of_view_mm),
+            ("z", 1, 8.0),
+        ):
+            add(size, axis, matrix)
+            add(view, axis, length_mm)
+    limits = add(encoding, "encodingLimits")
+    lines = plan.matrix if plan.rows is not None else plan.readouts
+    centre = plan.matrix // 2 if plan.rows is not None else 0
+    for name, largest, middle in (
+        ("kspace_encoding_step_1", lines - 1, centre),
+        ("repetition", plan.frames - 1, 0),
+    ):
+        limit = add(limits, name)
+        add(limit, "minimum", 0)
+        add(limit, "maximum", largest)
+        add(limit, "center", middle)
+    add(encoding, "trajectory", plan.sampling)
+    sequence = add(root, "sequenceParameters")
+    add(sequence, "TR", round(1e3 * plan.tr_s, 6))
+    add(sequence, "TE", round(1e3 * plan.tr_s * (0.1 if plan.sampling == "spiral" else 0.5), 6))
+    add(sequence, "flipAngle_deg", 60 if cardiac else 15)
+    add(sequence, "sequence_type", "bSSFP" if cardiac else "SPGR")
+    ElementTree.indent(root)
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root)
