@@ -1,0 +1,91 @@
+"""The one place that knows which framework computes, and on what.
+
+ Keras 3 with TensorFlow is the default; `KERAS_BACKEND` chooses another. `use` must be called before tensors
+are made: it lets GPU memory grow on demand (the window and other programs share the card) and forbids
+TensorFloat-32, whose 10-bit mantissa would spoil the Fourier products.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+from recon_backend.errors import ReconstructionError
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# OpenMP threads that spin while another pool works cost up to eight times on few cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+DEVICE_CHOICES = ("auto", "cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where the tensors live.
+
+    Attributes:
+        kind: "cpu" or "gpu".
+        name: what provenance records, such as "gpu:0 (tensorflow)".
+        keras_name: what `keras.device` takes.
+    """
+
+    kind: str
+    name: str
+    keras_name: str
+
+
+@lru_cache(maxsize=1)
+def _gpu_count() -> int:
+    backend = os.environ["KERAS_BACKEND"]
+    if backend == "tensorflow":
+        import tensorflow
+
+        gpus = tensorflow.config.list_physical_devices("GPU")
+        for gpu in gpus:
+            tensorflow.config.experimental.set_memory_growth(gpu, True)
+        tensorflow.config.experimental.enable_tensor_float_32_execution(False)
+        return len(gpus)
+    if backend == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+        return len([device for device in jax.devices() if device.platform == "gpu"])
+    import keras
+
+    return len([name for name in keras.distribution.list_devices() if "gpu" in name or "cuda" in name])
+
+
+def choose(request: str = "auto") -> Device:
+    """The device for a request.
+
+    Args:
+        request: "auto" (GPU if there is one), "cpu" or "gpu".
+
+    Raises:
+        ReconstructionError: a GPU was asked for and there is none, or the request is another word.
+    """
+    if request not in DEVICE_CHOICES:
+        raise ReconstructionError(
+            f"device is {request!r}, but one of {', '.join(DEVICE_CHOICES)} was expected."
+        )
+    gpus = _gpu_count()
+    if request == "gpu" and not gpus:
+        raise ReconstructionError(
+            "No GPU was found by the framework; use --device auto or cpu, or install blindcine[gpu]."
+        )
+    kind = "cpu" if request == "cpu" or not gpus else "gpu"
+    return Device(kind, f"{kind}:0 ({os.environ['KERAS_BACKEND']})", f"{kind}:0")
+
+
+@contextmanager
+def use(request: str = "auto") -> Iterator[Device]:
+    """Compute on the chosen device inside the `with` block."""
+    device = choose(request)
+    import keras
+
+    with keras.device(device.keras_name):
+        yield device

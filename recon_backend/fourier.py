@@ -1,0 +1,159 @@
+"""Centred orthonormal Fourier transforms, on the grid and off it.
+
+ On the grid: F x [k] = (1/√N) Σ_r x(r) exp(−2πi (k − N//2)(r − N//2)/N) along each axis. Off the grid
+(FINUFFT): y_j = (1/√(N_y N_x)) Σ_r x(r) exp(−i k_j·r) with r = index − N//2 and k_j in rad/pixel, order (y,
+x). Both directions carry 1/√(N_y N_x), and `adjoint` is the exact adjoint of `forward`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import finufft
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+ComplexArray = npt.NDArray[np.complex64]
+
+# FINUFFT in single precision at 1.25-fold oversampling: relative error about 1e-4, half the time of its
+# default.
+_TOLERANCE = 1e-4
+_OVERSAMPLING = 1.25
+
+
+def centred_fft(
+    image: npt.NDArray[np.complexfloating], axes: Iterable[int]
+) -> npt.NDArray[np.complexfloating]:
+    """Centred orthonormal FFT over `axes`; precision is kept."""
+    axes = tuple(axes)
+    return scipy.fft.fftshift(
+        scipy.fft.fftn(scipy.fft.ifftshift(image, axes=axes), axes=axes, norm="ortho"), axes=axes
+    )
+
+
+def centred_ifft(
+    kspace: npt.NDArray[np.complexfloating], axes: Iterable[int]
+) -> npt.NDArray[np.complexfloating]:
+    """Inverse (and adjoint) of `centred_fft`."""
+    axes = tuple(axes)
+    return scipy.fft.fftshift(
+        scipy.fft.ifftn(scipy.fft.ifftshift(kspace, axes=axes), axes=axes, norm="ortho"), axes=axes
+    )
+
+
+class NonuniformFourier:
+    """Per-frame non-uniform FFT of coil image series.
+
+    Attributes:
+        trajectory: float32 (frame, readout, sample, 2), rad/pixel, (y, x).
+        matrix: image size (y, x).
+    """
+
+    def __init__(
+        self,
+        trajectory: npt.NDArray[np.float32],
+        matrix: tuple[int, int],
+        *,
+        threads: int = 0,
+        tolerance: float = _TOLERANCE,
+    ) -> None:
+        """Remember the sampling; FINUFFT plans are made frame by frame when they are used.
+
+        Args:
+            trajectory: see the class.
+            matrix: see the class.
+            threads: threads of one transform; 0 lets FINUFFT choose.
+            tolerance: relative accuracy asked of FINUFFT.
+        """
+        self.trajectory = np.asarray(trajectory, np.float32)
+        self.matrix = matrix
+        self._tolerance = tolerance
+        self._options: dict[str, float | int] = {"upsampfac": _OVERSAMPLING if tolerance >= 1e-5 else 2.0}
+        if threads:
+            self._options["nthreads"] = threads
+        self._scale = np.float32(1.0 / np.sqrt(matrix[0] * matrix[1]))
+
+    @property
+    def frames(self) -> int:
+        """Number of frames in the trajectory."""
+        return int(self.trajectory.shape[0])
+
+    def _points(self, frame: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        points = self.trajectory[frame].reshape(-1, 2)
+        return np.ascontiguousarray(points[:, 0]), np.ascontiguousarray(points[:, 1])
+
+    def forward_frame(self, images: ComplexArray, frame: int) -> ComplexArray:
+        """Coil images (coil, y, x) of one frame → samples (coil, readout, sample)."""
+        along_y, along_x = self._points(frame)
+        samples = finufft.nufft2d2(
+            along_y,
+            along_x,
+            np.ascontiguousarray(images, np.complex64),
+            isign=-1,
+            eps=self._tolerance,
+            **self._options,
+        )
+        return (samples * self._scale).reshape(len(images), *self.trajectory.shape[1:3])
+
+    def adjoint_frame(self, samples: ComplexArray, frame: int) -> ComplexArray:
+        """Samples (coil, readout, sample) of one frame → coil images (coil, y, x)."""
+        along_y, along_x = self._points(frame)
+        images = finufft.nufft2d1(
+            along_y,
+            along_x,
+            np.ascontiguousarray(samples.reshape(len(samples), -1), np.complex64),
+            self.matrix,
+            isign=1,
+            eps=self._tolerance,
+            **self._options,
+        )
+        return images.reshape(len(samples), *self.matrix) * self._scale
+
+    def forward(self, images: ComplexArray) -> ComplexArray:
+        """Coil image series (coil, frame, y, x) → samples (coil, frame, readout, sample)."""
+        return np.stack([self.forward_frame(images[:, frame], frame) for frame in range(self.frames)], axis=1)
+
+    def adjoint(self, samples: ComplexArray) -> ComplexArray:
+        """Samples (coil, frame, readout, sample) → coil image series (coil, frame, y, x)."""
+        return np.stack(list(self.adjoint_frames(samples)), axis=1)
+
+    def adjoint_frames(self, samples: ComplexArray) -> Iterator[ComplexArray]:
+        """Coil images (coil, y, x) frame by frame, so that a long scan never stands in memory whole."""
+        for frame in range(self.frames):
+            yield self.adjoint_frame(samples[:, frame], frame)
+
+
+def toeplitz_kernel(
+    trajectory: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], matrix: tuple[int, int]
+) -> npt.NDArray[np.complex64]:
+    """Transfer functions K_t of the normal operators F_tᴴ W_t F_t, for zero-padding to twice the matrix.
+
+    F_tᴴ W F_t x = crop(F₂⁻¹(K_t · F₂(pad x))) with plain FFTs F₂ of size 2N in FFT order and x in the first N
+    samples.
+
+    Args:
+        trajectory: (frame, readout, sample, 2), rad/pixel.
+        weights: (frame, readout, sample).
+        matrix: image size (y, x).
+
+    Returns:
+        complex64 (frame, 2·y, 2·x); real up to rounding where the weights are symmetric.
+    """
+    double = (2 * matrix[0], 2 * matrix[1])
+    kernels = np.empty((len(trajectory), *double), np.complex64)
+    for frame, (points, weight) in enumerate(zip(trajectory, weights, strict=True)):
+        flat = points.reshape(-1, 2).astype(np.float64)
+        spread = finufft.nufft2d1(
+            np.ascontiguousarray(flat[:, 0]),
+            np.ascontiguousarray(flat[:, 1]),
+            weight.reshape(-1).astype(np.complex128),
+            double,
+            isign=1,
+            eps=1e-9,
+        )
+        # spread[n] = Σ_j w_j exp(i k_j·(n − N)): the point response at displacement n − N, moved to FFT
+        # order.
+        spread = np.fft.ifftshift(spread) / (matrix[0] * matrix[1])
+        kernels[frame] = np.fft.fft2(spread)
+    return kernels

@@ -1,0 +1,1 @@
+"""Training of the three networks: sources of movies, samples, loss, the fit with resume."""

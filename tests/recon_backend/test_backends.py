@@ -1,0 +1,80 @@
+"""The same numbers from TensorFlow and from JAX: solver, networks, loss and one training step."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import sys
+import numpy as np
+from recon_backend import device
+import keras
+from recon_backend.compressed_sensing import CompressedSensingSettings, compressed_sensing
+from recon_backend.networks import build_fastdvdnet, build_unet3d, build_varnet
+from recon_backend.preparation import prepare
+from recon_backend.sampling.encoding import line_encoding
+from recon_backend.simulation.videos import SimulationRanges, complex_object, simulate
+from recon_backend.training.losses import training_loss
+
+def fill(model):
+    rng = np.random.default_rng(1)
+    shapes = [value.shape for value in model.get_weights()]
+    model.set_weights([0.05 * rng.standard_normal(shape).astype("f") for shape in shapes])
+    return model
+
+rng = np.random.default_rng(2)
+results = {}
+with device.use("cpu"):
+    for sampling in ("cartesian", "radial"):
+        movie = complex_object(rng.integers(0, 255, (6, 32, 32, 3), dtype=np.uint8), rng, SimulationRanges())
+        prepared = prepare(simulate(movie, sampling, rng).acquisition)
+        settings = CompressedSensingSettings(iterations=4, power_iterations=8)
+        results["cs_" + sampling] = np.abs(compressed_sensing(prepared, settings)[0])
+    unet = fill(build_unet3d((4, 4, 8), in_channels=4))
+    results["unet3d"] = unet.predict_on_batch(rng.standard_normal((1, 8, 16, 16, 4)).astype("f"))
+    fastdvdnet = fill(build_fastdvdnet((4, 4, 8)))
+    windows = rng.random((2, 32, 32, 5)).astype("f")
+    results["fastdvdnet"] = fastdvdnet.predict_on_batch(windows)
+    mask = rng.random((4, 16)) < 0.4
+    mask[:, 8] = True
+    inputs = [rng.standard_normal(s).astype("f") for s in ((1, 4, 16, 8, 2), (1, 3, 16, 8, 2))]
+    inputs.append(line_encoding(mask)[None])
+    results["varnet"] = fill(build_varnet((4, 4, 4), 2)).predict_on_batch(inputs)
+    fastdvdnet.compile(
+        optimizer=keras.optimizers.Adam(1e-3, clipnorm=1.0),
+        loss=lambda truth, image: training_loss(truth[..., 0], image[..., 0], 1.0),
+    )
+    results["losses"] = np.array([fastdvdnet.train_on_batch(windows, windows[..., -1:]) for _ in range(3)])
+results["backend"] = np.array(keras.backend.backend())
+np.savez(sys.argv[1], **results)
+"""
+
+
+def run(backend: str, path: Path) -> dict[str, np.ndarray]:
+    environment = dict(
+        os.environ, KERAS_BACKEND=backend, PYTHONPATH=str(Path(__file__).parents[2]), JAX_PLATFORMS="cpu"
+    )
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(path)],
+        check=True,
+        env=environment,
+        capture_output=True,
+        timeout=300,
+    )
+    with np.load(path) as data:
+        return dict(data)
+
+
+def test_jax_gives_the_numbers_of_tensorflow(tmp_path: Path) -> None:
+    """Within single-precision rounding; the backends are really two."""
+    one, two = run("tensorflow", tmp_path / "tensorflow.npz"), run("jax", tmp_path / "jax.npz")
+    assert (str(one.pop("backend")), str(two.pop("backend"))) == ("tensorflow", "jax")
+    assert one.keys() == two.keys()
+    for name, expected in one.items():
+        np.testing.assert_allclose(two[name], expected, atol=2e-4 * np.abs(expected).max(), err_msg=name)
