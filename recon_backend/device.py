@@ -38,11 +38,25 @@ class Device:
     keras_name: str
 
 
+@contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Hide what TensorFlow's C++ part writes while it is imported: it ignores the log level there."""
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nothing)
+        os.close(kept)
+
+
 @lru_cache(maxsize=1)
 def _gpu_count() -> int:
     backend = os.environ["KERAS_BACKEND"]
     if backend == "tensorflow":
-        import tensorflow
+        with _silenced_stderr():
+            import tensorflow
 
         gpus = tensorflow.config.list_physical_devices("GPU")
         for gpu in gpus:

@@ -88,7 +88,7 @@ def test_scale_from_the_data_is_near_that_of_the_truth(sampling: str) -> None:
     movie = colour_movie(12, 96)[..., 1].astype(np.complex64) / 255
     scan = videos.simulate(movie, sampling, np.random.default_rng(7), ranges)
     scale = prepare(scan.acquisition).scale
-    assert scale == pytest.approx(np.percentile(scan.truth.mean(0), 99.9), rel=0.12)
+    assert scale == pytest.approx(np.percentile(scan.truth.mean(0), 99.9), rel=0.15)
 
 
 def test_resize_keeps_the_mean_and_the_direction() -> None:

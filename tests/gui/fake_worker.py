@@ -1,0 +1,148 @@
+"""A worker that speaks the protocol and reconstructs nothing: its movies are moving discs.
+
+What it does with a file is told by the file's name: "bad" cannot be read, "crash" ends the process, "hang"
+ignores a cancel, "slow" takes twenty times as long. So the window's side of the protocol is tested without
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+METHODS = ("gridded", "compressed_sensing", "dl_natural", "dl_cardiac")
+LABELS = ("Gridded", "Compressed sensing", "Deep learning, natural videos", "Deep learning, cardiac data")
+STEP_S = 0.01
+FRAMES = 12
+SIZE = 48
+
+
+def emit(**event: Any) -> None:
+    """Write one event."""
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+def write_movie(path: Path, method: str, frames: int) -> None:
+    """Write a moving disc whose radius depends on the method; one method starts four frames late."""
+    import h5py
+    import numpy as np
+
+    first = 4 if method == "dl_cardiac" else 0
+    y, x = np.mgrid[:SIZE, :SIZE]
+    times_s = np.arange(first, frames) * 0.04
+    radius = 6 + 2 * (METHODS.index(method) if method in METHODS else 0)
+    centres = SIZE / 2 + 8 * np.sin(2 * np.pi * times_s / 0.5)
+    movie = np.stack([(np.hypot(y - centre, x - SIZE / 2) < radius) for centre in centres]).astype(np.float32)
+    with h5py.File(path, "w") as file:
+        file["movie"] = movie + 0.1
+        file.attrs["format"] = "blindcine-movie-1"
+        file.attrs["pixel_spacing_mm"] = (2.0, 2.0)
+        file.attrs["frame_times_s"] = times_s
+        file.attrs["provenance"] = json.dumps({"method": method})
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """A summary whose sampling follows the file's name."""
+    sampling = next((name for name in ("radial", "spiral") if name in path.stem), "cartesian")
+    return {
+        "name": path.stem,
+        "sampling": sampling,
+        "matrix": [SIZE, SIZE],
+        "field_of_view_mm": [96.0, 96.0],
+        "pixel_spacing_mm": [2.0, 2.0],
+        "coils": 8,
+        "frames": FRAMES,
+        "frame_time_s": 0.04,
+        "duration_s": 0.48,
+        "whitened": True,
+        "source_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "details": {"protocol": "sax cine", "vendor": "none"},
+        "notes": ["10 dummy readouts were dropped."],
+    }
+
+
+class Worker:
+    """Takes requests on a thread and works them off one by one."""
+
+    def __init__(self) -> None:
+        """Start without jobs."""
+        self.requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.cancelled: set[str] = set()
+
+    def read(self) -> None:
+        """Take requests until the end of the input."""
+        for line in sys.stdin:
+            request = json.loads(line)
+            if request["command"] == "cancel":
+                self.cancelled.add(request["id"])
+            elif request["command"] == "quit":
+                break
+            else:
+                self.requests.put(request)
+        self.requests.put(None)
+
+    def run(self) -> None:
+        """Serve."""
+        emit(event="hello", schema=int(os.environ.get("FAKE_WORKER_SCHEMA", "1")), version="0")
+        threading.Thread(target=self.read, daemon=True).start()
+        while (request := self.requests.get()) is not None:
+            self.work(request)
+
+    def work(self, request: dict[str, Any]) -> None:
+        """Do one job."""
+        identifier = request["id"]
+        path = Path(request.get("path", ""))
+        emit(event="started", id=identifier)
+        if request["command"] == "methods":
+            described = [
+                {"name": name, "label": label, "sampling": ["cartesian", "radial", "spiral"], "model": None}
+                for name, label in zip(METHODS, LABELS, strict=True)
+            ]
+            emit(event="result", id=identifier, methods=described)
+        elif "bad" in path.stem:
+            emit(event="error", id=identifier, code="format", message=f"{path.name}: not raw data.", hint="")
+        elif request["command"] == "inspect":
+            emit(event="result", id=identifier, summary=summary(path))
+        elif request["command"] == "preview":
+            write_movie(Path(request["out"]), "gridded", FRAMES)
+            emit(event="result", id=identifier, path=request["out"])
+        else:
+            self.reconstruct(identifier, path, request)
+
+    def reconstruct(self, identifier: str, path: Path, request: dict[str, Any]) -> None:
+        """Pretend."""
+        steps = 10
+        for number, method in enumerate(request["methods"]):
+            for step in range(steps):
+                if identifier in self.cancelled and "hang" not in path.stem:
+                    emit(event="cancelled", id=identifier)
+                    return
+                fraction = (number + step / steps) / len(request["methods"])
+                emit(
+                    event="progress",
+                    id=identifier,
+                    phase=f"{method} iterations",
+                    fraction=fraction,
+                    remaining_s=None,
+                )
+                if "crash" in path.stem and fraction > 0.2:
+                    sys.stderr.write("out of memory on the device\n")
+                    os._exit(3)
+                time.sleep(STEP_S * (20 if "slow" in path.stem or "hang" in path.stem else 1))
+            out = Path(request["out"]) / f"{path.stem}_{method}.h5"
+            write_movie(out, method, FRAMES)
+            seconds = {"read": 0.2, "coils": 0.4, "solve": 1.25}
+            emit(event="movie", id=identifier, method=method, path=str(out), seconds=seconds)
+        emit(event="result", id=identifier)
+
+
+if __name__ == "__main__":
+    Worker().run()

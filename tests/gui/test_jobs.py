@@ -1,0 +1,194 @@
+"""The window's side of the worker protocol, with a worker that crashes, hangs and lies when told to."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QElapsedTimer, QTimer
+from pytestqt.qtbot import QtBot
+
+from app.jobs import Job, JobManager
+
+FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
+ARMS = ["compressed_sensing", "dl_natural", "dl_cardiac"]
+
+
+@pytest.fixture
+def jobs(qapp: object) -> Iterator[JobManager]:
+    manager = JobManager([sys.executable, str(FAKE_WORKER)])
+    yield manager
+    manager.shutdown()
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def reconstruct(jobs: JobManager, path: Path, out: Path) -> Job:
+    request = {"command": "reconstruct", "path": path, "methods": ARMS, "out": out, "device": "auto"}
+    return jobs.job(jobs.submit(request, label=path.stem))
+
+
+def test_reconstruction_reports_progress_movies_and_times(
+    jobs: JobManager, qtbot: QtBot, raw_file: Callable[..., Path], out: Path
+) -> None:
+    ready: list[tuple[str, str, Path]] = []
+    fractions: list[float] = []
+    jobs.movie_ready.connect(lambda *arguments: ready.append(arguments))
+    jobs.job_changed.connect(lambda job: fractions.append(job.fraction))
+    ended: list[Job] = []
+    request = {
+        "command": "reconstruct",
+        "path": raw_file("S01"),
+        "methods": ARMS,
+        "out": out,
+        "device": "auto",
+    }
+    job = jobs.job(jobs.submit(request, on_finished=ended.append))
+    assert job.state == "queued"
+    qtbot.waitUntil(lambda: job.finished, timeout=10_000)
+    assert job.state == "done"
+    assert ended == [job]
+    assert [method for _, method, _ in ready] == ARMS
+    assert all(path.is_file() for *_, path in ready)
+    assert job.seconds["dl_natural"] == {"read": 0.2, "coils": 0.4, "solve": 1.25}
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+
+
+def test_files_are_read_while_another_scan_is_reconstructed(
+    jobs: JobManager, qtbot: QtBot, raw_file: Callable[..., Path], out: Path
+) -> None:
+    slow = reconstruct(jobs, raw_file("slow"), out)
+    qtbot.waitUntil(lambda: slow.fraction > 0, timeout=10_000)
+    inspect = jobs.job(jobs.submit({"command": "inspect", "path": raw_file("S01_radial")}))
+    qtbot.waitUntil(lambda: inspect.finished, timeout=10_000)
+    assert inspect.result["summary"]["sampling"] == "radial"
+    assert slow.state == "running"
+
+
+def test_error_fails_one_job_only(jobs: JobManager, qtbot: QtBot, raw_file: Callable[..., Path]) -> None:
+    bad = jobs.job(jobs.submit({"command": "inspect", "path": raw_file("bad")}))
+    good = jobs.job(jobs.submit({"command": "inspect", "path": raw_file("good")}))
+    qtbot.waitUntil(lambda: good.finished, timeout=10_000)
+    assert (bad.state, bad.message) == ("failed", "bad.h5: not raw data.")
+    assert good.state == "done"
+
+
+def test_crash_fails_the_running_job_and_the_next_goes_on(
+    jobs: JobManager, qtbot: QtBot, raw_file: Callable[..., Path], out: Path
+) -> None:
+    lost: list[str] = []
+    jobs.worker_lost.connect(lost.append)
+    crash = reconstruct(jobs, raw_file("crash"), out)
+    after = reconstruct(jobs, raw_file("S02"), out)
+    qtbot.waitUntil(lambda: after.finished, timeout=15_000)
+    assert crash.state == "failed"
+    assert "code 3" in crash.message
+    assert lost == [crash.message]
+    assert after.state == "done"
+    assert "out of memory on the device" in jobs.worker_log()
+
+
+def test_cancel_is_obeyed_and_the_worker_goes_on(
+    jobs: JobManager, qtbot: QtBot, raw_file: Callable[..., Path], out: Path
+) -> None:
+    job = reconstruct(jobs, raw_file("slow"), out)
+    qtbot.waitUntil(lambda: job.fraction > 0, timeout=10_000)
+    jobs.cancel(job.job_id)
+    qtbot.waitUntil(lambda: job.finished, timeout=2_000)
+    assert job.state == "cancelled"
+    after = reconstruct(jobs, raw_file("S03"), out)
+    qtbot.waitUntil(lambda: after.finished, timeout=10_000)
+    assert after.state == "done"
+
+
+def test_worker_that_ignores_a_cancel_is_killed_within_two_seconds(
+    jobs: JobManager, qtbot: QtBot, raw_file: Callable[..., Path], out: Path
+) -> None:
+    lost: list[str] = []
+    jobs.worker_lost.connect(lost.append)
+    job = reconstruct(jobs, raw_file("hang"), out)
+    after = reconstruct(jobs, raw_file("S04"), out)
+    qtbot.waitUntil(lambda: job.fraction > 0, timeout=10_000)
+    began = time.monotonic()
+    jobs.cancel(job.job_id)
+    qtbot.waitUntil(lambda: job.finished, timeout=4_000)
+    assert time.monotonic() - began < 2.0
+    assert job.state == "cancelled"
+    assert lost == []  # it was our own doing
+    qtbot.waitUntil(lambda: after.finished, timeout=10_000)
+    assert after.state == "done"
+
+
+def test_waiting_job_is_cancelled_without_the_worker(
+    jobs: JobManager, qtbot: QtBot, raw_file: Callable[..., Path], out: Path
+) -> None:
+    first = reconstruct(jobs, raw_file("S05"), out)
+    waiting = reconstruct(jobs, raw_file("S06"), out)
+    jobs.cancel(waiting.job_id)
+    assert waiting.state == "cancelled"
+    qtbot.waitUntil(lambda: first.finished, timeout=10_000)
+    assert first.state == "done"
+    again = jobs.job(jobs.retry(waiting.job_id))
+    assert again.repeats == waiting.job_id
+    qtbot.waitUntil(lambda: again.finished, timeout=10_000)
+    assert again.state == "done"
+
+
+def test_program_that_does_not_exist_fails_every_job(qapp: object, qtbot: QtBot) -> None:
+    jobs = JobManager(["/nonexistent/program"])
+    submitted = [jobs.job(jobs.submit({"command": "methods"})) for _ in range(2)]
+    qtbot.waitUntil(lambda: all(job.finished for job in submitted), timeout=5_000)
+    assert all("could not be started" in job.message for job in submitted)
+    jobs.shutdown()
+
+
+def test_other_protocol_is_refused(jobs: JobManager, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_WORKER_SCHEMA", "7")
+    job = jobs.job(jobs.submit({"command": "methods"}))
+    qtbot.waitUntil(lambda: job.finished, timeout=10_000)
+    assert job.state == "failed"
+    assert "protocol 7" in job.message
+
+
+def test_worker_that_dies_at_once_says_why(qapp: object, qtbot: QtBot) -> None:
+    jobs = JobManager([sys.executable, "-c", "raise SystemExit('no module named keras')"])
+    job = jobs.job(jobs.submit({"command": "methods"}))
+    qtbot.waitUntil(lambda: job.finished, timeout=10_000)
+    assert "no module named keras" in job.message
+    jobs.shutdown()
+
+
+def test_event_loop_is_not_held_up(
+    jobs: JobManager, qtbot: QtBot, raw_file: Callable[..., Path], out: Path
+) -> None:
+    gaps_ms: list[int] = []
+    stopwatch = QElapsedTimer()
+    stopwatch.start()
+    heartbeat = QTimer()
+    heartbeat.timeout.connect(lambda: gaps_ms.append(stopwatch.restart()))
+    heartbeat.start(5)
+    job = reconstruct(jobs, raw_file("S07"), out)
+    qtbot.waitUntil(lambda: job.finished, timeout=10_000)
+    heartbeat.stop()
+    # The 99th percentile: a busy test machine may steal one slice, a blocking call would show in many.
+    assert sorted(gaps_ms)[int(len(gaps_ms) * 0.99)] < 50
+
+
+def test_shutdown_is_quick_with_a_job_under_way(
+    qapp: object, qtbot: QtBot, raw_file: Callable[..., Path], out: Path
+) -> None:
+    jobs = JobManager([sys.executable, str(FAKE_WORKER)])
+    job = reconstruct(jobs, raw_file("hang"), out)
+    qtbot.waitUntil(lambda: job.fraction > 0, timeout=10_000)
+    began = time.monotonic()
+    jobs.shutdown()
+    assert time.monotonic() - began < 2.0

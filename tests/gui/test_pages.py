@@ -1,0 +1,315 @@
+"""The Data and Reconstruct pages and the window around them, used as a person would, with a fake worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QLabel
+from pytestqt.qtbot import QtBot
+
+from app.context import AppContext
+from app.dialogs import LockAnswer, folder_name, reader_names
+from app.main_window import PAGES, MainWindow
+from app.pages.data import DataPage
+from app.pages.reconstruct import ReconstructPage
+from app.session import SessionScan
+from studies.study import Study
+
+ARMS = ("compressed_sensing", "dl_natural", "dl_cardiac")
+PATIENCE_MS = 15_000
+
+
+@pytest.fixture
+def window(context: AppContext, qtbot: QtBot) -> Iterator[MainWindow]:
+    built = MainWindow(context)
+    built.show()
+    qtbot.waitExposed(built)
+    yield built
+    context.dialogs.confirmed = True  # type: ignore[attr-defined]
+    built.close()
+    built.deleteLater()
+
+
+@pytest.fixture
+def data(window: MainWindow) -> DataPage:
+    page = window.pages["data"]
+    assert isinstance(page, DataPage)
+    return page
+
+
+@pytest.fixture
+def reconstruct(window: MainWindow) -> ReconstructPage:
+    page = window.pages["reconstruct"]
+    assert isinstance(page, ReconstructPage)
+    return page
+
+
+def opened(context: AppContext, qtbot: QtBot, paths: list[Path]) -> list[SessionScan]:
+    scans = context.scans.add_files(paths)
+    qtbot.waitUntil(lambda: all(scan.state != "reading" for scan in scans), timeout=PATIENCE_MS)
+    return scans
+
+
+def cell(page: DataPage, row: int, column: int) -> str:
+    return str(page.model.index(row, column).data())
+
+
+def test_pages_by_keyboard(window: MainWindow, qtbot: QtBot) -> None:
+    for number, name in enumerate(PAGES, start=1):
+        qtbot.keyClick(window, getattr(Qt.Key, f"Key_{number}"), Qt.KeyboardModifier.ControlModifier)
+        assert window.current_page == name
+
+
+def test_reading_hides_messages_and_full_screen_hides_navigation(
+    window: MainWindow, context: AppContext
+) -> None:
+    window.show_page("read")
+    assert not window.statusBar().isVisible()
+    context.message.emit("compressed_sensing is done")
+    assert window.statusBar().currentMessage() == ""
+    window.toggle_full_screen()
+    assert not window._navigation.isVisible()
+    window.show_page("data")
+    assert window._navigation.isVisible()
+    window.toggle_full_screen()
+
+
+def test_dropped_files_appear_with_a_preview(
+    window: MainWindow, data: DataPage, qtbot: QtBot, raw_file: Callable[..., Path]
+) -> None:
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(raw_file(name))) for name in ("S01_radial", "bad")])
+    event = QDropEvent(
+        QPointF(300, 300),
+        Qt.DropAction.CopyAction,
+        mime,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    window.dropEvent(event)
+    assert event.isAccepted()
+    qtbot.waitUntil(lambda: data.model.rowCount() == 2, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: cell(data, 1, 8) == "cannot be read", timeout=PATIENCE_MS)
+    assert [cell(data, 0, column) for column in range(9)] == [
+        "S01_radial", "S01", "short axis", "radial", "48 × 48", "12", "40.0 ms", "8", "ready",
+    ]  # fmt: skip
+    qtbot.waitUntil(lambda: data.preview.row.clock.playing, timeout=PATIENCE_MS)
+    frames = data.preview.row.panels[0].frames
+    assert frames is not None
+    assert frames.shape == (12, 48, 48)
+    data.select_scans([data.model.scan(1)])
+    assert "not raw data" in " ".join(label.text() for label in data.preview.findChildren(QLabel))
+
+
+def test_subject_and_plane_can_be_edited(
+    data: DataPage, context: AppContext, qtbot: QtBot, raw_file: Callable[..., Path]
+) -> None:
+    (scan,) = opened(context, qtbot, [raw_file("unnamed")])
+    assert scan.subject == ""
+    assert data.model.setData(data.model.index(0, 1), "  Eve ")
+    assert data.model.setData(data.model.index(0, 2), "four chamber")
+    assert (scan.subject, scan.plane) == ("Eve", "four chamber")
+    assert not data.model.setData(data.model.index(0, 0), "x")
+
+
+def test_folder_without_raw_data_says_so(
+    window: MainWindow, data: DataPage, qtbot: QtBot, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    data.open_paths([empty])
+    qtbot.waitUntil(window.message_bar.isVisible, timeout=PATIENCE_MS)
+    assert "no raw data" in window.message_bar.text
+
+
+def test_removing_scans(
+    data: DataPage, context: AppContext, qtbot: QtBot, raw_file: Callable[..., Path]
+) -> None:
+    opened(context, qtbot, [raw_file("S01"), raw_file("S02")])
+    data.select_scans(list(context.scans)[:1])
+    qtbot.keyClick(data, Qt.Key.Key_Delete)
+    assert [scan.name for scan in context.scans] == ["S02"]
+    assert raw_file("S01").exists()
+
+
+def test_study_from_scans_to_lock(
+    window: MainWindow,
+    data: DataPage,
+    reconstruct: ReconstructPage,
+    context: AppContext,
+    qtbot: QtBot,
+    raw_file: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    scans = opened(context, qtbot, [raw_file("S01_radial"), raw_file("S02_spiral"), raw_file("unnamed")])
+    box = data.study_box
+    context.dialogs.study = ("Spring", tmp_path / "spring")  # type: ignore[attr-defined]
+    qtbot.mouseClick(box.new_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: context.study is not None, timeout=PATIENCE_MS)
+    study = context.study
+    assert isinstance(study, Study)
+    data.select_scans(list(context.scans))
+    qtbot.mouseClick(box.add_button, Qt.MouseButton.LeftButton)
+    assert "“unnamed” a subject" in window.message_bar.text
+    context.scans.remove(scans[2])
+    data.select_scans(list(context.scans))
+    qtbot.mouseClick(box.add_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: len(study.scans) == 2, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: cell(data, 0, 8) == "study: no movies", timeout=PATIENCE_MS)
+    assert not box.lock_button.isEnabled()
+    # The same scan is also looked at with names, on the other page.
+    window.show_page("reconstruct")
+    qtbot.waitUntil(lambda: bool(reconstruct.method_boxes), timeout=PATIENCE_MS)
+    qtbot.mouseClick(reconstruct.start_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(
+        lambda: len(scans[0].movies) == 3 and scans[0].reconstruction is None, timeout=PATIENCE_MS
+    )
+    named = list(scans[0].movies.values())
+    window.show_page("data")
+    qtbot.mouseClick(box.reconstruct_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(box.lock_button.isEnabled, timeout=PATIENCE_MS)
+    assert cell(data, 1, 8) == "study: complete"
+    left = [path.name for path in context.scratch_folder.glob("study-*/*")]
+    assert left == []  # nothing named by method is left beside the study's own copies
+    context.dialogs.lock = LockAnswer(("Ada", "Ben"), "a long passphrase")  # type: ignore[attr-defined]
+    qtbot.mouseClick(box.lock_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: study.phase == "reading", timeout=PATIENCE_MS)
+    qtbot.waitUntil(box.read_button.isVisible, timeout=PATIENCE_MS)
+    assert study.readers == ("Ada", "Ben")
+    assert "Ada: 0 of 2" in box.status.text()
+    assert scans[0].movies == {}
+    assert not any(path.exists() for path in named)
+    qtbot.mouseClick(box.read_button, Qt.MouseButton.LeftButton)
+    assert window.current_page == "read"
+    assert Study.open(tmp_path / "spring").phase == "reading"
+
+
+def test_open_study_brings_its_scans(
+    data: DataPage, context: AppContext, qtbot: QtBot, raw_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    raw = raw_file("x_spiral")
+    study = Study.create(tmp_path / "old", name="Old")
+    study.import_scan(raw, raw_sha256="ab" * 32, subject="Eve", plane="speech", sampling="spiral")
+    data.open_paths([tmp_path / "old"])
+    qtbot.waitUntil(lambda: data.model.rowCount() == 1, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: cell(data, 0, 8) == "study: no movies", timeout=PATIENCE_MS)
+    assert (cell(data, 0, 1), cell(data, 0, 2)) == ("Eve", "speech")
+    assert data.study_box.name.text() == "Old"
+
+
+def test_broken_study_is_reported(
+    window: MainWindow, context: AppContext, qtbot: QtBot, tmp_path: Path
+) -> None:
+    context.open_study_in_background(tmp_path / "nothing")
+    qtbot.waitUntil(window.message_bar.isVisible, timeout=PATIENCE_MS)
+    assert "nothing" in window.message_bar.text
+    assert context.study is None
+
+
+def test_failed_study_scan_can_be_tried_again(
+    data: DataPage, context: AppContext, qtbot: QtBot, raw_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    (scan,) = opened(context, qtbot, [raw_file("S01_crash")])
+    context.set_study(Study.create(tmp_path / "study", name="S"))
+    data.select_scans(list(context.scans))
+    qtbot.mouseClick(data.study_box.add_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(data.study_box.reconstruct_button.isEnabled, timeout=PATIENCE_MS)
+    qtbot.mouseClick(data.study_box.reconstruct_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: cell(data, 0, 8) == "study: failed", timeout=PATIENCE_MS)
+    assert data.study_box.reconstruct_button.isEnabled()
+    (job,) = [job for job in context.jobs.jobs if job.command == "reconstruct"]
+    context.jobs.retry(job.job_id)
+    assert cell(data, 0, 8) == "study: waiting"
+    qtbot.waitUntil(lambda: cell(data, 0, 8) == "study: failed", timeout=PATIENCE_MS)
+
+
+def test_movies_appear_side_by_side_as_they_come(
+    window: MainWindow,
+    reconstruct: ReconstructPage,
+    context: AppContext,
+    qtbot: QtBot,
+    raw_file: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    (scan,) = opened(context, qtbot, [raw_file("S01_radial_slow")])
+    window.show_page("reconstruct")
+    qtbot.waitUntil(lambda: bool(reconstruct.method_boxes), timeout=PATIENCE_MS)
+    assert reconstruct.chosen_methods() == list(ARMS)
+    qtbot.mouseClick(reconstruct.start_button, Qt.MouseButton.LeftButton)
+    row = reconstruct.row
+
+    def filled() -> list[bool]:
+        return [panel.frames is not None for panel in row.panels]
+
+    qtbot.waitUntil(lambda: filled() == [True, False, False], timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: filled() == [True, True, True], timeout=PATIENCE_MS)
+    assert [panel.label for panel in row.panels] == [context.methods.label(name) for name in ARMS]
+    # One of the three starts four frames late; all are cut to the frames they share.
+    assert row.clock.frame_count == 8
+    radii = [int((panel.frames[0] > 60).sum()) for panel in row.panels if panel.frames is not None]
+    assert radii == sorted(radii)
+    qtbot.waitUntil(lambda: scan.reconstruction is None, timeout=PATIENCE_MS)
+    status = reconstruct.job_list.rows[0].findChildren(QLabel)
+    assert any(
+        "Compressed sensing: 1.9 s (read 0.2 s, coils 0.4 s, solve 1.2 s)" in label.text() for label in status
+    )
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    context.dialogs.folder = folder  # type: ignore[attr-defined]
+    qtbot.mouseClick(reconstruct.save_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: len(list(folder.iterdir())) == 3, timeout=PATIENCE_MS)
+    assert (folder / "S01_radial_slow_dl_natural.h5").read_bytes() == scan.movies["dl_natural"].read_bytes()
+
+
+def test_cancel_in_the_list(
+    window: MainWindow,
+    reconstruct: ReconstructPage,
+    context: AppContext,
+    qtbot: QtBot,
+    raw_file: Callable[..., Path],
+) -> None:
+    opened(context, qtbot, [raw_file("S01_slow")])
+    window.show_page("reconstruct")
+    qtbot.waitUntil(lambda: bool(reconstruct.method_boxes), timeout=PATIENCE_MS)
+    qtbot.mouseClick(reconstruct.start_button, Qt.MouseButton.LeftButton)
+    (row,) = reconstruct.job_list.rows
+    qtbot.waitUntil(lambda: row.job.fraction > 0, timeout=PATIENCE_MS)
+    qtbot.mouseClick(row._button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: row.job.state == "cancelled", timeout=PATIENCE_MS)
+    qtbot.mouseClick(row._button, Qt.MouseButton.LeftButton)
+    assert len(reconstruct.job_list.rows) == 2
+    assert reconstruct.job_list.rows[1].job.state == "queued"
+
+
+def test_close_asks_while_reconstructing(
+    window: MainWindow,
+    context: AppContext,
+    qtbot: QtBot,
+    raw_file: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    context.jobs.submit(
+        {"command": "reconstruct", "path": raw_file("slow"), "methods": ["gridded"], "out": tmp_path}
+    )
+    context.dialogs.confirmed = False  # type: ignore[attr-defined]
+    window.close()
+    assert window.isVisible()
+    assert "1 reconstruction is not finished" in context.dialogs.asked[-1]  # type: ignore[attr-defined]
+
+
+def test_scratch_folder_goes_with_the_window(context: AppContext) -> None:
+    folder = context.scratch_folder
+    (folder / "movie.h5").write_bytes(np.zeros(3).tobytes())
+    context.close()
+    assert not folder.exists()
+
+
+def test_names_for_folders_and_readers() -> None:
+    assert folder_name("Cardiac cine, spring / 2026") == "cardiac-cine-spring-2026"
+    assert folder_name("  ..  ") == ""
+    assert reader_names(" Ada, Ben,, Ada ") == ("Ada", "Ben")
