@@ -53,10 +53,14 @@ class BackgroundTasks(QObject):
         self._callbacks[future] = (on_done, on_failed)
         future.add_done_callback(self._finished.emit)
 
-    def close(self) -> None:
-        """Drop waiting tasks, wait for the running ones and deliver nothing more."""
+    def close(self, *, finish: bool = False) -> None:
+        """Wait for the running tasks and deliver nothing more.
+
+        Args:
+            finish: also do the waiting tasks first; else they are dropped.
+        """
         self._callbacks.clear()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._executor.shutdown(wait=True, cancel_futures=not finish)
 
     @Slot(object)
     def _deliver(self, future: Future[Any]) -> None:

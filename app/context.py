@@ -7,8 +7,6 @@ stand still.
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +16,7 @@ from PySide6.QtCore import QObject, QSettings, Signal
 from app.background import BackgroundTasks
 from app.dialogs import Dialogs
 from app.jobs import JobManager
+from app.scratch import ScratchFolder
 from app.session import MethodShelf, SessionScans
 from studies.errors import StudyError
 from studies.study import Study
@@ -65,7 +64,7 @@ class AppContext(QObject):
         self.scans = SessionScans(self.jobs, self)
         self.methods = MethodShelf(self.jobs, self)
         self._study: Study | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: ScratchFolder | None = None
         self.tasks.failed.connect(self.report)
         self._study_tasks.failed.connect(self.report)
 
@@ -83,8 +82,8 @@ class AppContext(QObject):
     def scratch_folder(self) -> Path:
         """A folder for this session's movies; it goes when the window closes."""
         if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="blindcine-", ignore_cleanup_errors=True)
-        return Path(self._scratch.name)
+            self._scratch = ScratchFolder()
+        return self._scratch.path
 
     def set_study(self, study: Study | None) -> None:
         """Make a study the open one."""
@@ -149,10 +148,10 @@ class AppContext(QObject):
         """Stop the worker and the threads and remove the session's movies."""
         self.jobs.shutdown()
         self.tasks.close()
-        self._study_tasks.close()
+        # A ranking that waits behind another change was entered: it must reach the log.
+        self._study_tasks.close(finish=True)
         if self._scratch is not None:
-            with contextlib.suppress(OSError):
-                self._scratch.cleanup()
+            self._scratch.remove()
             self._scratch = None
 
     def _remember(self, path: Path) -> None:

@@ -86,9 +86,11 @@ class MainWindow(QMainWindow):
         purpose.setContentsMargins(0, 0, 12, 0)
         self.statusBar().addPermanentWidget(purpose)
         self._current = ""
+        self._error_pending = False
         self._add_shortcuts()
         context.message.connect(self._show_message)
-        context.error.connect(self.message_bar.show_error)
+        context.error.connect(self._show_error)
+        self.message_bar.put_away.connect(self._forget_error)
         context.page_requested.connect(self.show_page)
         context.jobs.worker_lost.connect(self._show_message)
         self.show_page("data")
@@ -115,6 +117,7 @@ class MainWindow(QMainWindow):
         if name == "read":
             self.statusBar().clearMessage()
         self._arrange()
+        self.message_bar.setVisible(bool(self.message_bar.text) and self._error_pending and name != "read")
         self._tell(page, "on_shown")
         page.setFocus(Qt.FocusReason.OtherFocusReason)
 
@@ -205,6 +208,15 @@ class MainWindow(QMainWindow):
         self.statusBar().setVisible(not reading)
         full = bool(self.windowState() & Qt.WindowState.WindowFullScreen)
         self._navigation.setVisible(not (reading and full))
+
+    def _show_error(self, sentence: str) -> None:
+        """Show an error; while somebody reads it waits, since a failed job's sentence may name a method."""
+        self.message_bar.show_error(sentence)
+        self._error_pending = True
+        self.message_bar.setVisible(self._current != "read")
+
+    def _forget_error(self) -> None:
+        self._error_pending = False
 
     def _show_message(self, sentence: str) -> None:
         if self._current != "read":

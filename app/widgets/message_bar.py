@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QToolButton, QWidget
 
 from app import theme
@@ -10,6 +10,9 @@ from app import theme
 
 class MessageBar(QFrame):
     """One sentence with a warning sign and a button to put it away; hidden while there is nothing to say."""
+
+    put_away = Signal()
+    """The sentence was read and put away."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Build the bar, hidden."""
@@ -30,6 +33,7 @@ class MessageBar(QFrame):
         close.setToolTip("Put away")
         close.setAccessibleName("Put away")
         close.clicked.connect(self.hide)
+        close.clicked.connect(self.put_away)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(20, 8, 12, 8)
         layout.setSpacing(12)

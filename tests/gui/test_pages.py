@@ -302,6 +302,21 @@ def test_close_asks_while_reconstructing(
     assert "1 reconstruction is not finished" in context.dialogs.asked[-1]  # type: ignore[attr-defined]
 
 
+def test_errors_wait_while_somebody_reads(window: MainWindow, context: AppContext) -> None:
+    """A failed job's sentence can name a method, so it is shown when the reader has left the page."""
+    window.show_page("read")
+    context.error.emit("S01: dl_natural failed.")
+    assert not window.message_bar.isVisible()
+    window.show_page("data")
+    assert window.message_bar.isVisible()
+    window.show_page("read")
+    assert not window.message_bar.isVisible()
+    window.show_page("data")
+    window.message_bar.put_away.emit()
+    window.show_page("measure")
+    assert not window.message_bar.isVisible()
+
+
 def test_scratch_folder_goes_with_the_window(context: AppContext) -> None:
     folder = context.scratch_folder
     (folder / "movie.h5").write_bytes(np.zeros(3).tobytes())
