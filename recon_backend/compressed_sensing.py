@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from recon_backend import device
 from recon_backend.coils import combine
 from recon_backend.fourier import NonuniformFourier, toeplitz_kernel
 from recon_backend.preparation import Prepared
@@ -197,11 +198,12 @@ class FinufftNormal:
     def __call__(self, image: Tensor) -> Tensor:
         """Apply the operator frame by frame."""
         array = ops.convert_to_numpy(image)
-        result = np.empty_like(array)
-        for frame, still in enumerate(array):
-            samples = self._fourier.forward_frame(self._maps * still, frame) * self._weights[frame]
-            result[frame] = combine(self._fourier.adjoint_frame(samples, frame), self._maps)
-        return ops.convert_to_tensor(result)
+
+        def one(frame: int) -> ComplexArray:
+            samples = self._fourier.forward_frame(self._maps * array[frame], frame) * self._weights[frame]
+            return combine(self._fourier.adjoint_frame(samples, frame), self._maps)
+
+        return ops.convert_to_tensor(np.stack(self._fourier.each_frame(one)))
 
 
 def normal_operator(prepared: Prepared, weights: npt.NDArray[np.float32] | None) -> NormalOperator:
@@ -257,7 +259,9 @@ def _differences_adjoint(dual: Tensor) -> Tensor:
     return ops.concatenate([-dual[:1], dual[:-1] - dual[1:], dual[-1:]], axis=0)
 
 
-def temporal_tv_proximal(image: Tensor, threshold: float, dual: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+def temporal_tv_proximal(
+    image: Tensor, threshold: Tensor | float, dual: Tensor, steps: int
+) -> tuple[Tensor, Tensor]:
     """argmin_u ½‖u − image‖² + threshold · Σ_t |u_{t+1} − u_t|, pixel by pixel.
 
     Accelerated projected gradient on the dual: p ← P_{|·| ≤ threshold}(q + ¼ D(image − Dᴴ q)).
@@ -274,7 +278,7 @@ def temporal_tv_proximal(image: Tensor, threshold: float, dual: Tensor, steps: i
     momentum, point = 1.0, dual
     for _ in range(steps):
         moved = point + 0.25 * _differences(image - _differences_adjoint(point))
-        excess = ops.maximum(ops.abs(moved) / max(threshold, 1e-30), 1.0)
+        excess = ops.maximum(ops.abs(moved) / ops.maximum(threshold, 1e-30), 1.0)
         projected = moved / ops.cast(excess, "complex64")
         following = 0.5 * (1 + math.sqrt(1 + 4 * momentum**2))
         point = projected + ((momentum - 1) / following) * (projected - dual)
@@ -297,9 +301,25 @@ class SolverStatus:
     step: float
 
 
-def _real_product(first: Tensor, second: Tensor) -> float:
-    a, b = ops.convert_to_numpy(first), ops.convert_to_numpy(second)
-    return float(np.vdot(a.astype(np.complex128), b).real)
+def _make_update(proximal_steps: int) -> Callable[..., Any]:
+    """One POGM update after the gradient, as one fused function; see `solve` for the names."""
+
+    def update(
+        x: Tensor, gradient: Tensor, w: Tensor, z: Tensor, dual: Tensor, factors: Tensor
+    ) -> tuple[Tensor, ...]:
+        length, a, b, c = (ops.cast(factors[index], "complex64") for index in range(4))
+        following_w = x - length * gradient
+        following_z = following_w + a * (following_w - w) + b * (following_w - x) + c * (z - x)
+        following_x, dual = temporal_tv_proximal(following_z, factors[4], dual, proximal_steps)
+        return following_x, following_w, following_z, dual
+
+    return device.compiled(update)
+
+
+def _terms(x: Tensor, image: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Re⟨x_t, ½ Nx_t − b_t⟩ and Σ |x_{t+1} − x_t| of each frame, to be added in double precision."""
+    slope = ops.real(ops.conj(x) * (0.5 * image - right))
+    return ops.sum(slope, axis=(1, 2)), ops.sum(ops.abs(_differences(x)), axis=(1, 2))
 
 
 def solve(
@@ -324,6 +344,7 @@ def solve(
         The image series and the objective at the start of each iteration.
     """
     right = ops.convert_to_tensor(adjoint_data)
+    update, terms = _make_update(settings.proximal_steps), device.compiled(_terms)
     x = ops.zeros_like(right)
     w, z = x, x
     dual = ops.zeros_like(right[1:])
@@ -331,9 +352,10 @@ def solve(
     objectives: list[float] = []
     for iteration in range(settings.iterations):
         image = normal(x)
-        smooth = 0.5 * _real_product(x, image) - _real_product(x, right) + 0.5 * data_energy
-        variation = float(np.abs(ops.convert_to_numpy(_differences(x))).sum(dtype=np.float64))
-        objective = smooth + settings.regularisation * variation
+        slopes, variations = (
+            ops.convert_to_numpy(part).astype(np.float64) for part in terms(x, image, right)
+        )
+        objective = float(slopes.sum() + settings.regularisation * variations.sum()) + 0.5 * data_energy
         rises = rises + 1 if objectives and objective > objectives[-1] else 0
         if (rises >= 2 or not math.isfinite(objective)) and step > _MINIMUM_STEP:
             # Momentum overshot or the eigenvalue was too small: begin anew from a safe point with a shorter
@@ -347,16 +369,16 @@ def solve(
         length = step / eigenvalue
         last = iteration == settings.iterations - 1
         following = 0.5 * (1 + math.sqrt(1 + (8 if last else 4) * theta**2))
-        previous_w, w = w, x - length * (image - right)
-        previous_z = z
-        z = (
-            w
-            + ((theta - 1) / following) * (w - previous_w)
-            + (theta / following) * (w - x)
-            + (length * (theta - 1) / (gamma * following)) * (previous_z - x)
-        )
+        factors = [
+            length,
+            (theta - 1) / following,
+            theta / following,
+            length * (theta - 1) / (gamma * following),
+            0.0,
+        ]
         gamma = length * (2 * theta + following - 1) / following
-        x, dual = temporal_tv_proximal(z, gamma * settings.regularisation, dual, settings.proximal_steps)
+        factors[4] = gamma * settings.regularisation
+        x, w, z, dual = update(x, image - right, w, z, dual, np.asarray(factors, np.float32))
         theta = following
         if progress is not None:
             progress(SolverStatus(iteration + 1, objective, step))
@@ -421,12 +443,9 @@ def _adjoint_data(prepared: Prepared, weights: npt.NDArray[np.float32] | None) -
             for start in range(0, prepared.frames, _BLOCK_FRAMES)
         ]
         return np.concatenate(blocks)
+    fourier, kspace, maps = prepared.fourier, prepared.kspace, prepared.sensitivities
     return np.stack(
-        [
-            combine(
-                prepared.fourier.adjoint_frame(prepared.kspace[:, frame] * weights[frame], frame),
-                prepared.sensitivities,
-            )
-            for frame in range(prepared.frames)
-        ]
+        fourier.each_frame(
+            lambda frame: combine(fourier.adjoint_frame(kspace[:, frame] * weights[frame], frame), maps)
+        )
     )

@@ -8,10 +8,11 @@ TensorFloat-32, whose 10-bit mantissa would spoil the Fourier products.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from recon_backend.errors import ReconstructionError
 
@@ -71,6 +72,24 @@ def _gpu_count() -> int:
     import keras
 
     return len([name for name in keras.distribution.list_devices() if "gpu" in name or "cuda" in name])
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors, compiled and fused by the framework's compiler where it has one.
+
+    Args:
+        function: pure function on tensors of fixed shapes, in `keras.ops`.
+    """
+    backend = os.environ["KERAS_BACKEND"]
+    if backend == "tensorflow":
+        import tensorflow
+
+        return tensorflow.function(function, jit_compile=True)
+    if backend == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function
 
 
 def choose(request: str = "auto") -> Device:

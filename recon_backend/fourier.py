@@ -7,7 +7,9 @@ x). Both directions carry 1/√(N_y N_x), and `adjoint` is the exact adjoint of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import finufft
 import numpy as np
@@ -63,15 +65,16 @@ class NonuniformFourier:
         Args:
             trajectory: see the class.
             matrix: see the class.
-            threads: threads of one transform; 0 lets FINUFFT choose.
+            threads: frames transformed at a time; 0 = as many as there are cores.
             tolerance: relative accuracy asked of FINUFFT.
         """
         self.trajectory = np.asarray(trajectory, np.float32)
         self.matrix = matrix
         self._tolerance = tolerance
         self._options: dict[str, float | int] = {"upsampfac": _OVERSAMPLING if tolerance >= 1e-5 else 2.0}
-        if threads:
-            self._options["nthreads"] = threads
+        # Frames side by side on one thread each are three times as fast as one frame on all threads.
+        self._options["nthreads"] = 1
+        self._threads = threads or os.cpu_count() or 1
         self._scale = np.float32(1.0 / np.sqrt(matrix[0] * matrix[1]))
 
     @property
@@ -110,18 +113,23 @@ class NonuniformFourier:
         )
         return images.reshape(len(samples), *self.matrix) * self._scale
 
+    def each_frame(
+        self, function: Callable[[int], ComplexArray], frames: Iterable[int] | None = None
+    ) -> list[ComplexArray]:
+        """`function(frame)` for the given frames (all if None), several at a time, in order."""
+        chosen = range(self.frames) if frames is None else frames
+        if self._threads == 1:
+            return [function(frame) for frame in chosen]
+        with ThreadPoolExecutor(self._threads) as executor:
+            return list(executor.map(function, chosen))
+
     def forward(self, images: ComplexArray) -> ComplexArray:
         """Coil image series (coil, frame, y, x) → samples (coil, frame, readout, sample)."""
-        return np.stack([self.forward_frame(images[:, frame], frame) for frame in range(self.frames)], axis=1)
+        return np.stack(self.each_frame(lambda frame: self.forward_frame(images[:, frame], frame)), axis=1)
 
     def adjoint(self, samples: ComplexArray) -> ComplexArray:
         """Samples (coil, frame, readout, sample) → coil image series (coil, frame, y, x)."""
-        return np.stack(list(self.adjoint_frames(samples)), axis=1)
-
-    def adjoint_frames(self, samples: ComplexArray) -> Iterator[ComplexArray]:
-        """Coil images (coil, y, x) frame by frame, so that a long scan never stands in memory whole."""
-        for frame in range(self.frames):
-            yield self.adjoint_frame(samples[:, frame], frame)
+        return np.stack(self.each_frame(lambda frame: self.adjoint_frame(samples[:, frame], frame)), axis=1)
 
 
 def toeplitz_kernel(

@@ -24,6 +24,7 @@ from recon_backend.sampling.density import density_weights
 NORMALISATION_RULE = "p99.9-time-average"
 SCALE_PERCENTILE = 99.9
 _GAIN_FRAMES = 4
+_FRAMES_AT_ONCE = 8
 
 
 @dataclass(eq=False)
@@ -62,10 +63,11 @@ class Prepared:
         if self.fourier is None or self.weights is None:
             return centred_ifft(self.kspace[:, start:stop], (2,)).astype(np.complex64)
         if self._block is None or self._block[0] != (start, stop):
-            images = [
-                self.fourier.adjoint_frame(self.kspace[:, frame] * self.weights[frame], frame)
-                for frame in range(start, stop)
-            ]
+            fourier, kspace, weights = self.fourier, self.kspace, self.weights
+            images = fourier.each_frame(
+                lambda frame: fourier.adjoint_frame(kspace[:, frame] * weights[frame], frame),
+                range(start, stop),
+            )
             self._block = (start, stop), np.stack(images, axis=1)
         return self._block[1]
 
@@ -156,9 +158,13 @@ def _prepare_non_cartesian(
     kspace = coils.compress(acquisition.kspace, matrix)
     fourier = NonuniformFourier(acquisition.trajectory, acquisition.matrix, threads=threads)
     total = np.zeros((len(kspace), *acquisition.matrix), np.complex64)
-    for frame in range(acquisition.frames):
-        total += fourier.adjoint_frame(kspace[:, frame] * weights[frame], frame)
-        report(0.2 + 0.7 * (frame + 1) / acquisition.frames)
+    for start in range(0, acquisition.frames, _FRAMES_AT_ONCE):
+        stop = min(start + _FRAMES_AT_ONCE, acquisition.frames)
+        images = fourier.each_frame(
+            lambda frame: fourier.adjoint_frame(kspace[:, frame] * weights[frame], frame), range(start, stop)
+        )
+        total += np.sum(images, axis=0)
+        report(0.2 + 0.7 * stop / acquisition.frames)
     total /= acquisition.frames
     sensitivities = coils.inati_sensitivities(coils.low_resolution(total))
     scale = _scale_of(coils.combine(total, sensitivities), gridding_gain(fourier, weights))
