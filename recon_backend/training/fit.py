@@ -34,6 +34,7 @@ from recon_backend.training.simulators import running_simulators
 from recon_backend.training.sources import open_source
 
 _LOGGER = logging.getLogger(__name__)
+_SAVE_INTERVAL_S = 120.0
 STATE_NAME = "state.npz"
 BEST_NAME = "best.npz"
 CONFIGURATION_NAME = "configuration.json"
@@ -130,6 +131,7 @@ class Trainer:
         self.average = [np.array(value, np.float32) for value in self.model.get_weights()]
         self.step, self.seconds, self.best_ssim = 0, 0.0, -1.0
         self.validation_ssim: float | None = None
+        self._saved = time.monotonic()
         self._restore()
         self._write_configuration()
         self._validation: list[tuple[list[Array], Array]] = []
@@ -168,6 +170,8 @@ class Trainer:
                     self.seconds = before + time.monotonic() - started
                     if self.step % self.configuration.validate_every == 0:
                         self._validate(loss)
+                    elif time.monotonic() - self._saved > _SAVE_INTERVAL_S:
+                        self.save()
                     if progress is not None:
                         progress(TrainingStatus(self.step, loss, self.validation_ssim, self.seconds))
             finally:
@@ -243,6 +247,7 @@ class Trainer:
         arrays["step"], arrays["seconds"] = np.array(self.step), np.array(self.seconds)
         arrays["best_ssim"] = np.array(self.best_ssim)
         self._save_arrays(self.folder / STATE_NAME, arrays)
+        self._saved = time.monotonic()
 
     def _save_arrays(self, path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
         averages = {f"average{i:04d}": value for i, value in enumerate(self.average)}

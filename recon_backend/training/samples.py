@@ -49,9 +49,9 @@ class PatchShape:
 
 
 PATCHES: dict[str, PatchShape] = {
-    "cartesian": PatchShape(16, 16, 0, 24, 1, 2),
-    "radial": PatchShape(16, 16, 64, 64, 2, 2),
-    "spiral": PatchShape(12, 5, 128, 128, 4, 3),
+    "cartesian": PatchShape(16, 16, 0, 24, 1, 4),
+    "radial": PatchShape(16, 16, 64, 64, 2, 4),
+    "spiral": PatchShape(12, 5, 128, 128, 4, 4),
 }
 WHOLE: dict[str, PatchShape] = {
     "cartesian": PatchShape(16, 16, 0, 0, 1),
