@@ -88,6 +88,7 @@ class CartesianNormal:
         """
         self._mask, self._sensitivities = mask, sensitivities
         self._encoding = ops.convert_to_tensor(line_encoding(mask))
+        self._apply = device.compiled(self._block)
         maps = np.ascontiguousarray(np.moveaxis(sensitivities, 1, 2))  # coil, x, y
         self._real, self._imaginary = (
             ops.convert_to_tensor(part.astype(np.float32)) for part in (maps.real, maps.imag)
@@ -100,7 +101,7 @@ class CartesianNormal:
     def __call__(self, image: Tensor) -> Tensor:
         """Apply the operator block by block, so that memory does not grow with the scan."""
         blocks = [
-            self._block(image[start : start + _BLOCK_FRAMES], self._encoding[start : start + _BLOCK_FRAMES])
+            self._apply(image[start : start + _BLOCK_FRAMES], self._encoding[start : start + _BLOCK_FRAMES])
             for start in range(0, image.shape[0], _BLOCK_FRAMES)
         ]
         return ops.concatenate(blocks, axis=0)
