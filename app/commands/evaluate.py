@@ -1,0 +1,61 @@
+"""`blindcine evaluate DIR|FILES`: every method against the truth beside the raw data, as a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from app.commands.reconstruct import add_device_option
+from app.commands.terminal import progress_bar, say, say_table
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser("evaluate", help="reconstruct scans that have a truth, and compare")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="raw data with <stem>_truth.h5 or .npz beside them, or folders of such files",
+    )
+    parser.add_argument(
+        "--method", action="append", metavar="NAME", help="only this method (default: all; several times)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
+    add_device_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one row for each scan, method and reference; `shaded` takes the coils' shading into account."""
+    from recon_backend.evaluation import evaluate
+    from recon_backend.methods import ALL_METHODS
+
+    methods = list(dict.fromkeys(arguments.method or ALL_METHODS))
+    with progress_bar("Evaluating") as progress:
+        scores = list(evaluate(arguments.paths, methods, device=arguments.device, progress=progress))
+    say_table(
+        ("scan", "sampling", "method", "reference", "MSE dB", "PSNR dB", "SSIM", "frames", "seconds"),
+        [
+            (
+                score.dataset,
+                score.sampling,
+                score.method,
+                score.reference,
+                f"{score.mse_db:.2f}",
+                f"{score.psnr_db:.2f}",
+                f"{score.ssim:.4f}",
+                score.frames,
+                f"{score.seconds:.1f}",
+            )
+            for score in scores
+        ],
+    )
+    if arguments.json is not None:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
+        say(f"\nWritten: {arguments.json}")
+    return 0
