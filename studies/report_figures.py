@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studies.errors import StudyError
-from studies.measurement import yt_profile
+from studies.names import position_letter
+from studies.profiles import yt_profile
 from studies.storage import write_durably
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def panel_png(
         image.text(
             0.04,
             0.95,
-            chr(ord("A") + position),
+            position_letter(position),
             transform=image.transAxes,
             color="white",
             fontsize=16,

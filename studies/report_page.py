@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from studies import report_figures, statistics
 from studies.measurement import BACKGROUND_SNR_WARNING, PAPER_WINDOW_S
-
-if TYPE_CHECKING:
-    from studies.report import EndpointGroup, Group, StudyTables
+from studies.names import position_letter
+from studies.report_analysis import EndpointGroup, Group
+from studies.report_tables import StudyTables, method_label
 
 MISSING = "–"
 DIGITS = {"rank": 2, "snr": 1, "es": 3, "std_es": 3, "edge_width": 2}
@@ -175,7 +175,7 @@ def _position_text(group: Group) -> str:
     if group.position is None:
         return ""
     places = ", ".join(
-        f"{chr(ord('A') + place)} {number_text(mean, 2)}" for place, mean in enumerate(group.position_means)
+        f"{position_letter(place)} {number_text(mean, 2)}" for place, mean in enumerate(group.position_means)
     )
     return f"{places}; exact Friedman p = {p_text(group.position.p_exact)}."
 
@@ -251,14 +251,12 @@ def render(tables: StudyTables, groups: Sequence[Group], date: datetime) -> str:
 
     Args:
         tables: What was analysed.
-        groups: From `report.analyse`.
+        groups: From `report_analysis.analyse`.
         date: When; printed to the minute.
 
     Returns:
         A self-contained HTML document; all names in it are escaped.
     """
-    from studies.report import method_label
-
     labels = {arm: method_label(arm) for arm in tables.arms}
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("studies", "."),

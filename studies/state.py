@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from studies.errors import StudyError
 from studies.log import GENESIS_HASH, Event
+from studies.names import person_name
 from studies.protocol import Protocol
 from studies.schedule import Presentation
 
@@ -177,10 +178,46 @@ class StudyState:
 
     def clip(self, clip_id: str) -> Clip:
         """Return a clip by its id. Raises StudyError when there is none."""
+        return self.scan_of_clip(clip_id).clip
+
+    def scan_of_clip(self, clip_id: str) -> ScanState:
+        """Return the scan whose movies a clip names. Raises StudyError when there is none."""
         for scan in self.scans.values():
             if scan.clip_id == clip_id:
-                return scan.clip
+                return scan
         raise StudyError(f"The study has no clip '{clip_id}'.")
+
+    def schedule(self, reader: str) -> tuple[Presentation, ...]:
+        """Return a reader's presentations. Raises StudyError before the lock and for an unknown reader."""
+        if self.phase == "design":
+            raise StudyError("There is no schedule yet: lock the study first.")
+        try:
+            return self.schedules[person_name(reader)]
+        except KeyError:
+            raise StudyError(
+                f"'{reader}' is no reader of this study: the readers are {', '.join(self.readers)}."
+            ) from None
+
+    def ranked(self, reader: str, presentation: Presentation) -> bool:
+        """Whether a reader has committed a ranking of a presentation."""
+        return (person_name(reader), presentation.presentation_id) in self.rankings
+
+    def progress(self, reader: str) -> tuple[int, int]:
+        """Return how many rankings a reader has committed, and how many there are to be."""
+        presentations = self.schedule(reader)
+        return sum(self.ranked(reader, item) for item in presentations), len(presentations)
+
+    def next_presentation(self, reader: str) -> Presentation | None:
+        """Return the first presentation that a reader has not ranked, or None when all are."""
+        return next((item for item in self.schedule(reader) if not self.ranked(reader, item)), None)
+
+    def missing_rankings(self) -> dict[str, int]:
+        """Return how many rankings each reader still owes; readers who are done are left out."""
+        missing = {
+            reader: sum(not self.ranked(reader, item) for item in presentations)
+            for reader, presentations in self.schedules.items()
+        }
+        return {reader: count for reader, count in missing.items() if count}
 
     def apply(self, event: Event) -> None:
         """Take one event in. Raises StudyError when it does not follow on, or is of an unknown kind."""

@@ -3,10 +3,8 @@
 Rule: the event log is the study, and every property here is read from a fold over it; what a method has
 returned from is on the disk. Before the lock, a random key in `draft.key` encrypts everything in the log that
 tells methods or raw files; the lock seals that key under a passphrase into `sealed.key` and erases
-`draft.key`, so that no file of a locked study holds a method's name or a raw file's name in clear.
-
-Folder: `events.sqlite3` (the log), `head.json` (its last hash), `movies/<opaque id>.h5`, and `draft.key`
-before or `sealed.key` after the lock.
+`draft.key`, so that no file of a locked study holds a method's name or a raw file's name in clear. See
+`folder.py` for the files and `concealment.py` for what is encrypted.
 
 What cannot be kept secret or found out from the folder alone: a copy of the folder made before the lock holds
 `draft.key`; whoever owns the reconstructions can compare their pixels; and see `log.py` on rewritten logs.
@@ -14,12 +12,10 @@ What cannot be kept secret or found out from the folder alone: a copy of the fol
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import threading
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -27,12 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from studies import blinding, clips, storage
+from studies import blinding, clips, concealment
 from studies.errors import StudyError
+from studies.folder import StudyFolder
 from studies.log import Anchor, Event, EventLog, Transaction
+from studies.names import checked_arms, checked_readers, clear_text, person_name
 from studies.protocol import SAMPLINGS, Protocol, ProtocolSecret, protocol_sha256
 from studies.ranking import normalise
-from studies.schedule import Presentation, reader_schedule
+from studies.schedule import Presentation
 from studies.state import (
     SCHEMA,
     BlindedClip,
@@ -47,23 +45,7 @@ from studies.state import (
     StudyState,
 )
 
-__all__ = [
-    "BlindedClip",
-    "Clip",
-    "MeasurementClip",
-    "MeasurementRecord",
-    "Phase",
-    "Presentation",
-    "RankingRecord",
-    "Scan",
-    "Study",
-]
-
 PAPER_ARMS = ("compressed_sensing", "dl_natural", "dl_cardiac")
-LOG_NAME = "events.sqlite3"
-DRAFT_KEY_NAME = "draft.key"
-SEALED_KEY_NAME = "sealed.key"
-MOVIES_NAME = "movies"
 COORDINATOR = "coordinator"
 
 
@@ -76,6 +58,7 @@ class Study:
     def __init__(self, folder: Path, log: EventLog) -> None:
         """Take a log as it is; for `create` and `open`."""
         self.folder = folder
+        self._files = StudyFolder(folder)
         self._log = log
         self._state = StudyState()
         self._guard = threading.RLock()
@@ -113,29 +96,22 @@ class Study:
         """
         folder = Path(folder)
         secret = ProtocolSecret(
-            arms=_checked_arms(arms), seed=secrets.token_hex(16) if seed is None else str(seed)
+            arms=checked_arms(arms), seed=secrets.token_hex(16) if seed is None else str(seed)
         )
         protocol = Protocol(
-            name=_clear_text("study name", name, secret.arms),
+            name=clear_text("study name", name, secret.arms),
             arm_count=len(secret.arms),
             grey_scale=grey_scale,
             alpha=alpha,
             measurement_window_s=measurement_window_s,
         )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.iterdir()):
-                raise StudyError(f"The folder '{folder}' is not empty: choose a new folder for the study.")
-            (folder / MOVIES_NAME).mkdir()
-            key = blinding.new_key()
-            storage.write_durably(folder / DRAFT_KEY_NAME, key)
-        except OSError as error:
-            raise StudyError(f"No study can be made in '{folder}': {error.strerror}.") from error
-        log = EventLog.create(folder / LOG_NAME)
+        key = blinding.new_key()
+        files = StudyFolder.create(folder, key)
+        log = EventLog.create(files.log_path)
         payload = {
             "schema": SCHEMA,
             "protocol": protocol.to_dict(),
-            "private": blinding.encrypt(key, secret.to_dict(), context="study"),
+            "private": concealment.encrypt_protocol(key, secret),
         }
         log.append("study_created", payload, COORDINATOR)
         return cls.open(folder)
@@ -149,9 +125,9 @@ class Study:
             event).
         """
         folder = Path(folder)
-        log_path = folder / LOG_NAME
+        log_path = StudyFolder(folder).log_path
         if not log_path.is_file():
-            raise StudyError(f"'{folder}' is no study folder: it has no '{LOG_NAME}'.")
+            raise StudyError(f"'{folder}' is no study folder: it has no '{log_path.name}'.")
         study = cls(folder, EventLog(log_path))
         study._log.verify()
         study._refresh()
@@ -201,7 +177,7 @@ class Study:
     def scans(self) -> list[Scan]:
         """All scans in the order of import."""
         state = self._current()
-        key = self._draft_key() if state.phase == "design" else None
+        key = self._files.draft_key() if state.phase == "design" else None
         return [self._scan(state, scan, key) for scan in state.scans.values()]
 
     @property
@@ -285,20 +261,20 @@ class Study:
             )
         scan_id, clip_id = blinding.opaque_ids(2)
         with self._writing("design", "import a scan") as transaction:
-            key = self._draft_key()
+            key = self._files.draft_key()
             arms = self._secret(self._state).arms
             clear = {
                 "scan_id": scan_id,
                 "clip_id": clip_id,
-                "subject": _clear_text("subject", subject, (*arms, raw_path.name)),
-                "plane": _clear_text("plane", plane, (*arms, raw_path.name)),
+                "subject": clear_text("subject", subject, (*arms, raw_path.name)),
+                "plane": clear_text("plane", plane, (*arms, raw_path.name)),
                 "sampling": sampling,
             }
             for other in self._state.scans.values():
-                if self._scan_private(other, key)["raw_sha256"] == raw_sha256:
+                if concealment.decrypt_scan(key, other)["raw_sha256"] == raw_sha256:
                     raise StudyError(f"'{raw_path.name}' is in the study already: import each scan once.")
             private = {"raw_path": str(raw_path), "raw_sha256": raw_sha256, "label": label}
-            clear["private"] = blinding.encrypt(key, private, context=f"scan {scan_id}")
+            clear["private"] = concealment.encrypt_scan(key, scan_id, private)
             transaction.append("scan_imported", clear, COORDINATOR)
         return scan_id
 
@@ -307,7 +283,7 @@ class Study:
         with self._writing("design", "remove a scan") as transaction:
             movie_ids = tuple(self._scan_state(scan_id).movies)
             transaction.append("scan_removed", {"scan_id": scan_id}, COORDINATOR)
-        self._delete_movies(movie_ids)
+        self._files.delete_movies(movie_ids)
 
     def attach_movies(self, scan_id: str, movies: Mapping[str, Path | str]) -> None:
         """Copy one movie per arm into the study, under opaque ids and without provenance.
@@ -341,7 +317,7 @@ class Study:
         try:
             # Sorted ids are in random order of the arms, so creation times and inodes tell nothing either.
             for movie_id in sorted(movie_ids):
-                written[movie_id] = clips.write_blinded(self._movie_path(movie_id), movie_of[movie_id])
+                written[movie_id] = self._files.write_movie(movie_id, movie_of[movie_id])
             with self._writing("design", "attach movies") as transaction:
                 replaced = tuple(self._scan_state(scan_id).movies)
                 private = {
@@ -353,14 +329,14 @@ class Study:
                 payload = {
                     "scan_id": scan_id,
                     "movies": written,
-                    "private": blinding.encrypt(self._draft_key(), private, context=f"movies {scan_id}"),
+                    "private": concealment.encrypt_movies(self._files.draft_key(), scan_id, private),
                 }
                 transaction.append("movies_attached", payload, COORDINATOR)
         except BaseException:
             if not set(written) <= set(self._state_movie_ids()):
-                self._delete_movies(written)
+                self._files.delete_movies(written)
             raise
-        self._delete_movies(replaced)
+        self._files.delete_movies(replaced)
 
     def lock(self, readers: Sequence[str], passphrase: str) -> None:
         """Freeze the design, seal the key, write every reader's schedule; from here on the study is blinded.
@@ -376,24 +352,21 @@ class Study:
         if not passphrase.strip():
             raise StudyError("The passphrase is empty: choose one that readers will not guess.")
         with self._writing("design", "lock the study") as transaction:
-            state, key, secret = self._state, self._draft_key(), self._secret(self._state)
-            names = _checked_readers(readers, secret.arms)
+            state, key, secret = self._state, self._files.draft_key(), self._secret(self._state)
+            names = checked_readers(readers, secret.arms)
             self._check_complete(state)
             methods: dict[str, str] = {}
             for scan in state.scans.values():
-                methods.update(self._movies_private(scan, key)["methods"])
+                methods.update(concealment.decrypt_movies(key, scan)["methods"])
             arm_order = list(secret.arms)
             # The schedule is reproducible from the seed alone; which arm is arm 0 of it must not be.
             secrets.SystemRandom().shuffle(arm_order)
             sealed = blinding.seal({"key": key.hex(), "arm_order": arm_order, "methods": methods}, passphrase)
-            try:
-                storage.write_durably(self.folder / SEALED_KEY_NAME, sealed)
-            except OSError as error:
-                raise StudyError(f"'{SEALED_KEY_NAME}' cannot be written: {error.strerror}.") from error
+            sealed_key_sha256 = self._files.write_sealed_key(sealed)
             payload = {
                 "readers": list(names),
-                "schedules": _schedules(names, secret.seed, state, methods, arm_order),
-                "sealed_key_sha256": hashlib.sha256(sealed).hexdigest(),
+                "schedules": concealment.blinded_schedules(names, secret.seed, state, methods, arm_order),
+                "sealed_key_sha256": sealed_key_sha256,
                 "protocol_sha256": protocol_sha256(self.protocol, secret),
             }
             transaction.append("study_locked", payload, COORDINATOR)
@@ -406,19 +379,15 @@ class Study:
 
         `permutation[position]` is an index into the clip's sorted `movie_ids`; across clips it means nothing.
         """
-        return list(self._schedule(self._current(), reader))
+        return list(self._current().schedule(reader))
 
     def progress(self, reader: str) -> tuple[int, int]:
         """Return how many rankings the reader has committed, and how many there are to be."""
-        state = self._current()
-        presentations = self._schedule(state, reader)
-        return sum((_name(reader), item.presentation_id) in state.rankings for item in presentations), len(
-            presentations
-        )
+        return self._current().progress(reader)
 
     def next_presentation(self, reader: str) -> Presentation | None:
         """Return what the reader has to rank next, or None when all is done."""
-        return self._next(self._current(), reader)
+        return self._current().next_presentation(reader)
 
     def load_clip(self, presentation: Presentation) -> BlindedClip:
         """Load what a presentation shows, in the order of the panels; safe to call from any thread.
@@ -426,13 +395,12 @@ class Study:
         Raises:
             StudyError: when a movie is missing or is not the file that was attached.
         """
-        state = self._current()
-        clip = state.clip(presentation.clip_id)
-        movies, frame_times_s, spacing = self._load(state, clip)
+        scan = self._current().scan_of_clip(presentation.clip_id)
+        movies, frame_times_s, spacing = self._files.load_movies(scan.clip_id, scan.movies)
         display = blinding.display_frames(movies, self.protocol.grey_scale)
         return BlindedClip(
             presentation_id=presentation.presentation_id,
-            clip_id=clip.clip_id,
+            clip_id=scan.clip_id,
             display=np.ascontiguousarray(display[list(presentation.permutation)]),
             frame_times_s=frame_times_s,
             pixel_spacing_mm=spacing,
@@ -468,18 +436,18 @@ class Study:
         """
         with self._writing("reading", "rank") as transaction:
             state = self._state
-            known = self._schedule(state, reader)
-            reader = _name(reader)
+            known = state.schedule(reader)
+            reader = person_name(reader)
             if presentation not in known:
                 raise StudyError(
                     f"Presentation '{presentation.presentation_id}' is not in the schedule of '{reader}'."
                 )
-            if (reader, presentation.presentation_id) in state.rankings:
+            if state.ranked(reader, presentation):
                 raise StudyError(
                     f"'{reader}' has ranked presentation {presentation.index + 1} already: a ranking "
                     "cannot be changed."
                 )
-            expected = self._next(state, reader)
+            expected = state.next_presentation(reader)
             if expected is not None and presentation != expected:
                 raise StudyError(
                     f"The next presentation of '{reader}' is number {expected.index + 1}, not "
@@ -505,14 +473,13 @@ class Study:
 
     def load_movies(self, clip_id: str) -> MeasurementClip:
         """Load the movies of a clip for measurement, in their opaque order. Raises StudyError."""
-        state = self._current()
-        clip = state.clip(clip_id)
-        movies, frame_times_s, spacing = self._load(state, clip)
+        scan = self._current().scan_of_clip(clip_id)
+        movies, frame_times_s, spacing = self._files.load_movies(scan.clip_id, scan.movies)
         factors = blinding.arm_factors(movies, self.protocol.grey_scale)
         return MeasurementClip(
             clip_id=clip_id,
             movies=movies * factors[:, None, None, None],
-            movie_ids=clip.movie_ids,
+            movie_ids=scan.clip.movie_ids,
             frame_times_s=frame_times_s,
             pixel_spacing_mm=spacing,
         )
@@ -531,7 +498,7 @@ class Study:
         Raises:
             StudyError: when the study is not in its reading phase or a value cannot be stored.
         """
-        observer = _name(observer)
+        observer = person_name(observer)
         if not observer:
             raise StudyError("The measurement has no observer: enter a name.")
         with self._writing("reading", "measure") as transaction:
@@ -548,7 +515,7 @@ class Study:
 
     def missing_rankings(self) -> dict[str, int]:
         """Return how many rankings each reader still owes; readers who are done are left out."""
-        return self._missing(self._current())
+        return self._current().missing_rankings()
 
     def unblind(self, passphrase: str, actor: str, *, force: bool = False) -> dict[str, str]:
         """Open the sealed key, write who is who into the log, and freeze reading and measuring.
@@ -566,22 +533,13 @@ class Study:
             the lock,
                 or the study is not in its reading phase.
         """
-        actor = _name(actor)
+        actor = person_name(actor)
         if not actor:
             raise StudyError("Unblinding is recorded with a name: say who unblinds.")
         state = self._current()
         self._require(state, "reading", "unblind")
         self._refuse_while_missing(state, force)
-        try:
-            sealed = (self.folder / SEALED_KEY_NAME).read_bytes()
-        except OSError as error:
-            raise StudyError(
-                f"'{SEALED_KEY_NAME}' cannot be read: {error.strerror}; restore it from a copy."
-            ) from error
-        if hashlib.sha256(sealed).hexdigest() != state.sealed_key_sha256:
-            raise StudyError(
-                f"'{SEALED_KEY_NAME}' is not the file sealed at the lock: restore it from a copy."
-            )
+        sealed = self._files.sealed_key(state.sealed_key_sha256)
         try:
             opened = blinding.unseal(sealed, passphrase)
         except StudyError:
@@ -592,19 +550,19 @@ class Study:
         with self._writing("reading", "unblind") as transaction:
             state = self._state
             self._refuse_while_missing(state, force)
-            secret = ProtocolSecret.from_dict(blinding.decrypt(key, state.private, context="study"))
+            secret = concealment.decrypt_protocol(key, state)
             provenance: dict[str, Any] = {}
             for scan in state.scans.values():
-                provenance.update(self._movies_private(scan, key)["provenance"])
+                provenance.update(concealment.decrypt_movies(key, scan)["provenance"])
             payload = {
                 "arms": list(secret.arms),
                 "arm_order": opened["arm_order"],
                 "seed": secret.seed,
                 "methods": opened["methods"],
                 "provenance": provenance,
-                "scans": {scan.scan_id: self._scan_private(scan, key) for scan in state.scans.values()},
+                "scans": {scan.scan_id: concealment.decrypt_scan(key, scan) for scan in state.scans.values()},
                 "forced": force,
-                "missing": self._missing(state),
+                "missing": state.missing_rankings(),
             }
             transaction.append("study_unblinded", payload, actor)
         return dict(self.method_of)
@@ -622,19 +580,10 @@ class Study:
         state = self._current()
         for scan in state.scans.values():
             if scan.movies:
-                self._load(state, scan.clip)
+                self._files.load_movies(scan.clip_id, scan.movies)
         if state.phase == "design":
             return
-        try:
-            sealed = (self.folder / SEALED_KEY_NAME).read_bytes()
-        except OSError as error:
-            raise StudyError(
-                f"'{SEALED_KEY_NAME}' cannot be read: {error.strerror}; restore it from a copy."
-            ) from error
-        if hashlib.sha256(sealed).hexdigest() != state.sealed_key_sha256:
-            raise StudyError(
-                f"'{SEALED_KEY_NAME}' is not the file sealed at the lock: restore it from a copy."
-            )
+        self._files.sealed_key(state.sealed_key_sha256)
         if state.revealed is not None:
             self._verify_revealed(state, state.revealed)
 
@@ -670,21 +619,12 @@ class Study:
         if state.phase != phase:
             raise StudyError(f"It is not possible to {action}: {reasons[state.phase]}.")
 
-    def _draft_key(self) -> bytes:
-        try:
-            return (self.folder / DRAFT_KEY_NAME).read_bytes()
-        except OSError as error:
-            raise StudyError(
-                f"'{DRAFT_KEY_NAME}' of the study cannot be read ({error.strerror}): restore it or make "
-                "the study anew."
-            ) from error
-
     def _secret(self, state: StudyState) -> ProtocolSecret:
         if state.phase != "design":
             raise StudyError(
                 "The study is blinded: its arms are known before the lock and after unblinding only."
             )
-        return ProtocolSecret.from_dict(blinding.decrypt(self._draft_key(), state.private, context="study"))
+        return concealment.decrypt_protocol(self._files.draft_key(), state)
 
     def _revealed(self) -> Revealed:
         revealed = self._current().revealed
@@ -692,18 +632,10 @@ class Study:
             raise StudyError("The study is blinded: unblind it first.")
         return revealed
 
-    @staticmethod
-    def _scan_private(scan: ScanState, key: bytes) -> dict[str, Any]:
-        return blinding.decrypt(key, scan.private, context=f"scan {scan.scan_id}")
-
-    @staticmethod
-    def _movies_private(scan: ScanState, key: bytes) -> dict[str, Any]:
-        return blinding.decrypt(key, scan.movies_private, context=f"movies {scan.scan_id}")
-
     def _scan(self, state: StudyState, scan: ScanState, key: bytes | None) -> Scan:
         private: Mapping[str, Any] = {}
         if key is not None:
-            private = self._scan_private(scan, key)
+            private = concealment.decrypt_scan(key, scan)
         elif state.revealed is not None:
             private = state.revealed.scans[scan.scan_id]
         return Scan(
@@ -734,149 +666,23 @@ class Study:
                 "reconstruct or remove them."
             )
         for scan in state.scans.values():
-            self._load(state, scan.clip)
-
-    def _schedule(self, state: StudyState, reader: str) -> tuple[Presentation, ...]:
-        if state.phase == "design":
-            raise StudyError("There is no schedule yet: lock the study first.")
-        try:
-            return state.schedules[_name(reader)]
-        except KeyError:
-            raise StudyError(
-                f"'{reader}' is no reader of this study: the readers are {', '.join(state.readers)}."
-            ) from None
-
-    def _next(self, state: StudyState, reader: str) -> Presentation | None:
-        for presentation in self._schedule(state, reader):
-            if (_name(reader), presentation.presentation_id) not in state.rankings:
-                return presentation
-        return None
-
-    def _missing(self, state: StudyState) -> dict[str, int]:
-        missing = {
-            reader: sum((reader, item.presentation_id) not in state.rankings for item in presentations)
-            for reader, presentations in state.schedules.items()
-        }
-        return {reader: count for reader, count in missing.items() if count}
+            self._files.load_movies(scan.clip_id, scan.movies)
 
     def _refuse_while_missing(self, state: StudyState, force: bool) -> None:
-        missing = self._missing(state)
+        missing = state.missing_rankings()
         if missing and not force:
             owed = ", ".join(f"{reader}: {count}" for reader, count in missing.items())
             raise StudyError(f"Rankings are missing ({owed}): finish the reading, or force the unblinding.")
-
-    def _movie_path(self, movie_id: str) -> Path:
-        return self.folder / MOVIES_NAME / f"{movie_id}.h5"
-
-    def _load(self, state: StudyState, clip: Clip) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-        """Return frames `(arm, frame, y, x)` in the order of `movie_ids`, frame times and pixel spacing."""
-        hashes = next(scan.movies for scan in state.scans.values() if scan.clip_id == clip.clip_id)
-        movies = [
-            clips.read_blinded(self._movie_path(movie_id), hashes[movie_id]) for movie_id in clip.movie_ids
-        ]
-        if not movies:
-            raise StudyError(f"Clip '{clip.clip_id}' has no movies yet: attach them first.")
-        return (
-            np.stack([movie.frames for movie in movies]),
-            movies[0].frame_times_s,
-            movies[0].pixel_spacing_mm,
-        )
 
     def _state_movie_ids(self) -> Iterator[str]:
         for scan in self._current().scans.values():
             yield from scan.movies
 
-    def _delete_movies(self, movie_ids: Iterable[str]) -> None:
-        for movie_id in movie_ids:
-            self._movie_path(movie_id).unlink(missing_ok=True)
-
     def _clean_up_after_lock(self) -> None:
-        """Erase the draft key, and movies and temporary files that no event knows (a kill leaves them)."""
-        storage.erase(self.folder / DRAFT_KEY_NAME)
-        known = {self._movie_path(movie_id) for movie_id in self._state_movie_ids()}
-        for path in (self.folder / MOVIES_NAME).iterdir():
-            if path not in known:
-                path.unlink(missing_ok=True)
+        self._files.clean_up_after_lock(self._state_movie_ids())
 
     def _verify_revealed(self, state: StudyState, revealed: Revealed) -> None:
         secret = ProtocolSecret(arms=revealed.arms, seed=revealed.seed)
         if protocol_sha256(self.protocol, secret) != state.protocol_sha256:
             raise StudyError("The protocol is not the one that was hashed at the lock.")
-        rebuilt = _schedules(state.readers, revealed.seed, state, revealed.methods, revealed.arm_order)
-        for reader, entries in rebuilt.items():
-            recorded = [
-                {
-                    "presentation_id": p.presentation_id,
-                    "clip_id": p.clip_id,
-                    "permutation": list(p.permutation),
-                }
-                for p in state.schedules[reader]
-            ]
-            if entries != recorded:
-                raise StudyError(f"The schedule of '{reader}' does not follow from the seed of the study.")
-
-
-def _schedules(
-    readers: Sequence[str], seed: str, state: StudyState, methods: Mapping[str, str], arm_order: Sequence[str]
-) -> dict[str, list[dict[str, Any]]]:
-    """Build every reader's schedule, panels told by place in the clip's sorted movie ids, never by arm."""
-    scans = {scan.clip_id: scan for scan in state.scans.values()}
-    schedules: dict[str, list[dict[str, Any]]] = {}
-    for reader in readers:
-        presentations = reader_schedule(
-            seed,
-            reader,
-            [(scan.clip_id, scan.subject) for scan in scans.values()],
-            len(arm_order),
-            strata=[f"{scan.plane}/{scan.sampling}" for scan in scans.values()],
-        )
-        entries = []
-        for presentation in presentations:
-            place_of = {
-                methods[movie_id]: place for place, movie_id in enumerate(scans[presentation.clip_id].movies)
-            }
-            entries.append(
-                {
-                    "presentation_id": presentation.presentation_id,
-                    "clip_id": presentation.clip_id,
-                    "permutation": [place_of[arm_order[arm]] for arm in presentation.permutation],
-                }
-            )
-        schedules[reader] = entries
-    return schedules
-
-
-def _name(text: str) -> str:
-    """Return a person's name in one spelling, whatever keyboard or operating system it came from."""
-    return unicodedata.normalize("NFC", " ".join(text.split()))
-
-
-def _clear_text(what: str, text: str, secrets_in_clear: Iterable[str]) -> str:
-    """Return text that will stand in clear in the log, having made sure that it names no secret."""
-    text = _name(str(text))
-    if not text:
-        raise StudyError(f"The {what} is empty: give one.")
-    for secret in secrets_in_clear:
-        if re.search(rf"(?<![a-z0-9]){re.escape(secret.casefold())}(?![a-z0-9])", text.casefold()):
-            raise StudyError(
-                f"The {what} '{text}' contains '{secret}', which would unblind readers: choose another."
-            )
-    return text
-
-
-def _checked_arms(arms: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(str(arm) for arm in arms)
-    if any(not name.strip() for name in names):
-        raise StudyError("An arm has an empty name: name every arm.")
-    if len(set(names)) != len(names):
-        raise StudyError(f"The arms {', '.join(names)} are not all different: name each once.")
-    return names
-
-
-def _checked_readers(readers: Sequence[str], arms: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(readers, str) or not readers:
-        raise StudyError("The study needs at least one reader: give a list of names.")
-    names = tuple(_clear_text("reader's name", reader, arms) for reader in readers)
-    if len({name.casefold() for name in names}) != len(names):
-        raise StudyError(f"The readers {', '.join(names)} are not all different: name each once.")
-    return names
+        concealment.check_schedules(state, revealed)

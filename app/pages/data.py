@@ -49,8 +49,10 @@ from app.clip_loading import LoadedClip, load_clip
 from app.context import AppContext
 from app.jobs import Job
 from app.session import PLANE_NAMES, SessionScan, SessionScans, find_raw_files
+from app.widgets.elements import set_role, styled_label
 from app.widgets.panel_row import PanelRow
-from studies.study import Scan, Study
+from studies.state import Scan
+from studies.study import Study
 
 _COLUMNS = ("Name", "Subject", "Plane", "Sampling", "Matrix", "Frames", "Frame time", "Coils", "State")
 _NAME, _SUBJECT, _PLANE, _SAMPLING, _MATRIX, _FRAMES, _FRAME_TIME, _COILS, _STATE = range(len(_COLUMNS))
@@ -370,8 +372,7 @@ class DataPage(QWidget):
     # Layout
 
     def _make_header(self) -> QHBoxLayout:
-        title = QLabel("Data")
-        title.setProperty("role", "title")
+        title = styled_label("title", "Data")
         open_files = QPushButton(theme.icon("file"), " Open files…")
         open_files.clicked.connect(self._ask_files)
         open_folder = QPushButton(theme.icon("folder"), " Open folder…")
@@ -416,10 +417,8 @@ class DataPage(QWidget):
         frame.setProperty("role", "card")
         sign = QLabel()
         sign.setPixmap(theme.pixmap("data", theme.MUTED, 48, 2.0))
-        first = QLabel("Drop raw data here")
-        first.setProperty("role", "heading")
-        second = QLabel("ISMRMRD files (.h5, .mrd), a folder of them, or a study folder")
-        second.setProperty("role", "muted")
+        first = styled_label("heading", "Drop raw data here")
+        second = styled_label("muted", "ISMRMRD files (.h5, .mrd), a folder of them, or a study folder")
         layout = QVBoxLayout(frame)
         layout.setSpacing(10)
         layout.addStretch(1)
@@ -706,8 +705,7 @@ class ScanPreview(QFrame):
         self._shown: Path | None = None
         self.setProperty("role", "card")
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Expanding)
-        self._name = QLabel()
-        self._name.setProperty("role", "heading")
+        self._name = styled_label("heading")
         self.row = PanelRow(compact=True)
         self.row.set_profiles_visible(False)
         self._facts = QLabel()
@@ -846,10 +844,8 @@ class StudyBox(QFrame):
         """Build the box."""
         super().__init__(parent)
         self.setProperty("role", "card")
-        self.name = QLabel()
-        self.name.setProperty("role", "heading")
-        self.status = QLabel()
-        self.status.setProperty("role", "muted")
+        self.name = styled_label("heading")
+        self.status = styled_label("muted")
         self.status.setWordWrap(True)
         self.new_button = QPushButton(theme.icon("study"), " New study…")
         self.open_button = QPushButton(theme.icon("folder"), " Open study…")
@@ -919,11 +915,7 @@ class StudyBox(QFrame):
 
     def _mark_next(self, button: QPushButton | None) -> None:
         for step in self._steps:
-            role = "primary" if step is button else ""
-            if step.property("role") != role:
-                step.setProperty("role", role)
-                step.style().unpolish(step)
-                step.style().polish(step)
+            set_role(step, "primary" if step is button else "")
 
 
 def _design_text(scans: int, complete: int, activity: str) -> str:

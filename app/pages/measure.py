@@ -35,6 +35,7 @@ from PySide6.QtWidgets import (
 from app import theme
 from app.context import AppContext
 from app.playback import PlaybackClock
+from app.widgets.elements import icon_button, say, styled_label
 from app.widgets.entry_field import EntryField
 from app.widgets.movie_panel import MoviePanel, default_levels
 from app.widgets.panel_row import TransportBar
@@ -42,11 +43,12 @@ from app.widgets.roi_layer import ROLE_COLOURS, ROLE_NAMES, ROLES, RoiLayer, Rol
 from app.widgets.series_plot import Curve, SeriesPlot
 from app.widgets.view_state import ViewState
 from studies.errors import StudyError
-from studies.measurement import BACKGROUND_SNR_WARNING, ArmMeasurement, Shapes, measure, measurement_values
+from studies.measurement import BACKGROUND_SNR_WARNING, ArmMeasurement, measure, measurement_values
+from studies.names import position_letter
+from studies.shapes import Shapes
 from studies.state import Clip, MeasurementClip, MeasurementRecord
 from studies.study import Study
 
-LETTERS = "ABCDEFGH"
 ARM_COLOURS = ("#6cb2e0", "#dcdcdc", "#c58ad0", "#8fc7a6", "#e0b15e", "#e08a8a")
 ARM_DASHES = (
     Qt.PenStyle.SolidLine,
@@ -274,8 +276,7 @@ class MeasurePage(QWidget):
     # Building
 
     def _build(self) -> None:
-        self._message = QLabel()
-        self._message.setProperty("role", "muted")
+        self._message = styled_label("muted")
         self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._message.setWordWrap(True)
         work = QWidget()
@@ -291,8 +292,7 @@ class MeasurePage(QWidget):
         self._work = work
 
     def _build_list(self) -> QVBoxLayout:
-        heading = QLabel("Clips")
-        heading.setProperty("role", "heading")
+        heading = styled_label("heading", "Clips")
         self.clip_list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.clip_list.setFixedWidth(186)
         self.clip_list.setIconSize(QSize(16, 16))
@@ -340,10 +340,9 @@ class MeasurePage(QWidget):
         self.line_width.setAccessibleName("Width of the line")
         self.line_width.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.line_width.activated.connect(lambda index: self.board.set_line_width(_LINE_WIDTHS_PX[index]))
-        self._undo = self._tool("undo", "Undo (Ctrl+Z)", self.board.undo)
-        self._delete = self._tool("cancel", "Delete the selected shape (Delete)", self.board.remove_selected)
-        width_name = QLabel("Line width")
-        width_name.setProperty("role", "muted")
+        self._undo = icon_button("undo", "Undo (Ctrl+Z)", self.board.undo)
+        self._delete = icon_button("cancel", "Delete the selected shape (Delete)", self.board.remove_selected)
+        width_name = styled_label("muted", "Line width")
         tools.addSpacing(10)
         tools.addWidget(width_name)
         tools.addWidget(self.line_width)
@@ -379,15 +378,6 @@ class MeasurePage(QWidget):
         column.addWidget(self._save)
         self.numbers.setFixedWidth(392)
         return column
-
-    def _tool(self, icon: str, tip: str, action: object) -> QToolButton:
-        button = QToolButton()
-        button.setIcon(theme.icon(icon))
-        button.setToolTip(tip)
-        button.setAccessibleName(tip.partition(" (")[0])
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        button.clicked.connect(action)
-        return button
 
     def _connect(self) -> None:
         self._context.study_changed.connect(self._on_study_changed)
@@ -497,10 +487,10 @@ class MeasurePage(QWidget):
         aspect = loaded.clip.pixel_spacing_mm[0] / loaded.clip.pixel_spacing_mm[1]
         self.view_state.set_image(width, height, pixel_aspect=aspect, window=window, level=level)
         self._make_arm_panels(len(movies))
-        self.panel.set_label(f"Average of {', '.join(LETTERS[: len(movies)])}")
+        self.panel.set_label(f"Average of {', '.join(map(position_letter, range(len(movies))))}")
         self.panel.set_frames(loaded.average)
-        for letter, panel, movie in zip(LETTERS, self.arm_panels, movies, strict=False):
-            panel.set_label(letter)
+        for place, (panel, movie) in enumerate(zip(self.arm_panels, movies, strict=True)):
+            panel.set_label(position_letter(place))
             panel.set_frames(movie)
         interval_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
         self.clock.set_frames(len(times_s), interval_s)
@@ -638,11 +628,7 @@ class MeasurePage(QWidget):
             self.clock.seek(int(np.argmin(np.abs(self._loaded.clip.frame_times_s - time_s))))
 
     def _say(self, text: str, role: str) -> None:
-        self._status.setText(text)
-        if self._status.property("role") != role:
-            self._status.setProperty("role", role)
-            self._status.style().unpolish(self._status)
-            self._status.style().polish(self._status)
+        say(self._status, text, role)
 
 
 class _Numbers(QFrame):
@@ -657,16 +643,14 @@ class _Numbers(QFrame):
         self._grid.setVerticalSpacing(6)
         self._grid.setColumnStretch(0, 0)
         for column, name in enumerate(("", "SNR\ndB", "Sharpness\n1/mm", "10–90 %\nmm")):
-            heading = QLabel(name)
-            heading.setProperty("role", "muted")
+            heading = styled_label("muted", name)
             heading.setAlignment(Qt.AlignmentFlag.AlignRight)
             if name.startswith("SNR"):
                 heading.setToolTip(textwrap.fill(BACKGROUND_SNR_WARNING, 80))
             self._grid.addWidget(heading, 0, column)
             self._grid.setColumnStretch(column, 1 if column else 0)
         self._cells: list[list[QLabel]] = []
-        self._sizes = QLabel()
-        self._sizes.setProperty("role", "muted")
+        self._sizes = styled_label("muted")
         self._sizes.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 12, 16, 12)
@@ -689,7 +673,7 @@ class _Numbers(QFrame):
         self._make_rows(max(len(results), 3))
         for index, row in enumerate(self._cells):
             result = results[index] if index < len(results) else None
-            row[0].setText(LETTERS[index])
+            row[0].setText(position_letter(index))
             row[1].setText(_mean_sd(result.snr if result else None, 1))
             row[2].setText(_mean_sd(result.sharpness if result else None, 3))
             row[3].setText(_mean_sd(result.width if result else None, 1))
@@ -732,7 +716,7 @@ def _load(study: Study, clip_id: str) -> _Loaded:
 def _curves(times_s: NDArray[np.float64], series: Sequence[NDArray[np.float64] | None]) -> list[Curve]:
     """One curve a movie, as far as measured."""
     return [
-        Curve(LETTERS[index], times_s, values, QColor(ARM_COLOURS[index]), ARM_DASHES[index])
+        Curve(position_letter(index), times_s, values, QColor(ARM_COLOURS[index]), ARM_DASHES[index])
         for index, values in enumerate(series)
         if values is not None
     ]

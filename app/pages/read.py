@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
 from app import theme
 from app.context import AppContext
 from app.reading_session import ReadingSession
+from app.widgets.elements import styled_label
 from app.widgets.reading_view import ReadingView
 
 _WIDEST_CHOOSER = 620
@@ -166,11 +167,9 @@ class _Chooser(QWidget):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self._title = QLabel()
-        self._title.setProperty("role", "title")
+        self._title = styled_label("title")
         self._title.setWordWrap(True)
-        self._text = QLabel()
-        self._text.setProperty("role", "muted")
+        self._text = styled_label("muted")
         self._text.setWordWrap(True)
         self.buttons: list[QPushButton] = []
         self._rows = QVBoxLayout()
@@ -271,11 +270,9 @@ class _FinishedView(QWidget):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self._title = QLabel()
-        self._title.setProperty("role", "title")
+        self._title = styled_label("title")
         self._title.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        text = QLabel("Every ranking is saved in the study. Thank you.")
-        text.setProperty("role", "muted")
+        text = styled_label("muted", "Every ranking is saved in the study. Thank you.")
         text.setAlignment(Qt.AlignmentFlag.AlignCenter)
         button = QPushButton("Back to the readers")
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)

@@ -21,7 +21,6 @@ from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QPushButton,
@@ -35,6 +34,7 @@ from app.clip_loading import LoadedClip, load_clip
 from app.context import AppContext
 from app.jobs import Job
 from app.session import SessionScan
+from app.widgets.elements import styled_label
 from app.widgets.job_list import JobList
 from app.widgets.panel_row import PanelRow
 
@@ -70,8 +70,7 @@ class ReconstructPage(QWidget):
         self.scan_list.itemSelectionChanged.connect(self._refresh_controls)
         self._methods_layout = QVBoxLayout()
         self._methods_layout.setSpacing(2)
-        self._methods_note = QLabel("Asking the worker…")
-        self._methods_note.setProperty("role", "muted")
+        self._methods_note = styled_label("muted", "Asking the worker…")
         self._methods_note.setWordWrap(True)
         self._methods_layout.addWidget(self._methods_note)
         self.device_box = QComboBox()
@@ -87,10 +86,8 @@ class ReconstructPage(QWidget):
         self.save_button.clicked.connect(self._save)
         self.row = PanelRow()
         self.job_list = JobList(context.jobs, context.methods)
-        self._heading = QLabel()
-        self._heading.setProperty("role", "heading")
-        self._facts = QLabel()
-        self._facts.setProperty("role", "muted")
+        self._heading = styled_label("heading")
+        self._facts = styled_label("muted")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(24, 18, 24, 18)
         layout.setSpacing(18)
@@ -147,20 +144,19 @@ class ReconstructPage(QWidget):
     def _make_side(self) -> QWidget:
         side = QWidget()
         side.setFixedWidth(_SIDE_WIDTH)
-        title = QLabel("Reconstruct")
-        title.setProperty("role", "title")
+        title = styled_label("title", "Reconstruct")
         layout = QVBoxLayout(side)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
         layout.addWidget(title)
         layout.addSpacing(6)
-        layout.addWidget(_heading("Scans"))
+        layout.addWidget(styled_label("muted", "Scans"))
         layout.addWidget(self.scan_list, 1)
         layout.addSpacing(8)
-        layout.addWidget(_heading("Methods"))
+        layout.addWidget(styled_label("muted", "Methods"))
         layout.addLayout(self._methods_layout)
         layout.addSpacing(8)
-        layout.addWidget(_heading("Device"))
+        layout.addWidget(styled_label("muted", "Device"))
         layout.addWidget(self.device_box)
         layout.addSpacing(12)
         layout.addWidget(self.start_button)
@@ -435,12 +431,6 @@ def copy_movies(paths: Sequence[Path], folder: Path) -> int:
         finally:
             partial.unlink(missing_ok=True)
     return len(paths)
-
-
-def _heading(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setProperty("role", "muted")
-    return label
 
 
 def _facts(scan: SessionScan) -> str:

@@ -2,7 +2,7 @@
 
 Before unblinding this page shows counts only. Afterwards every plane × sampling has one table as in the
 paper: mean ± SD of each endpoint by method with its omnibus and pairwise p values, exact (the default) or as
-published. All numbers are those of `studies.report`, computed on a thread.
+published. All numbers are those of `studies.report_analysis`, computed on a thread.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ from PySide6.QtWidgets import (
 
 from app import theme
 from app.context import AppContext
+from app.widgets.elements import say, styled_label
 from studies.errors import StudyError
 from studies.study import Study
 
 if TYPE_CHECKING:
-    from studies.report import EndpointGroup, Exported, Group
+    from studies.report import Exported
+    from studies.report_analysis import EndpointGroup, Group
     from studies.statistics import EndpointResult
 
 _DIGITS = {"rank": 2, "snr": 1, "es": 3, "std_es": 3, "edge_width": 1}
@@ -65,8 +67,7 @@ class ResultsPage(QWidget):
         self._analysed: Study | None = None
         self.setObjectName("results_page")
         self.setAccessibleName("Results")
-        self._message = QLabel()
-        self._message.setProperty("role", "muted")
+        self._message = styled_label("muted")
         self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.status = _StatusView()
         self.tables = _TablesView()
@@ -206,15 +207,16 @@ class ResultsPage(QWidget):
 
 
 def _analyse(study: Study) -> list[Group]:
-    from studies import report
+    from studies.report_analysis import analyse
+    from studies.report_tables import tables_of
 
-    return report.analyse(report.tables_of(study))
+    return analyse(tables_of(study))
 
 
 def _export(study: Study, folder: Path) -> Exported:
-    from studies import report
+    from studies.report import export
 
-    return report.export(study, folder)
+    return export(study, folder)
 
 
 class _StatusView(QScrollArea):
@@ -223,10 +225,8 @@ class _StatusView(QScrollArea):
     def __init__(self) -> None:
         super().__init__()
         self.setWidgetResizable(True)
-        self._title = QLabel()
-        self._title.setProperty("role", "title")
-        self._phase = QLabel()
-        self._phase.setProperty("role", "muted")
+        self._title = styled_label("title")
+        self._phase = styled_label("muted")
         self._phase.setWordWrap(True)
         self._progress = QGridLayout()
         self._progress.setHorizontalSpacing(16)
@@ -301,11 +301,10 @@ class _StatusView(QScrollArea):
 
     def say(self, text: str, role: str) -> None:
         """Show a sentence below the form."""
-        _say(self._status, text, role)
+        say(self._status, text, role)
 
     def _form(self) -> QVBoxLayout:
-        heading = QLabel("Unblind")
-        heading.setProperty("role", "heading")
+        heading = styled_label("heading", "Unblind")
         text = QLabel(
             "Opening the sealed key ends the reading and the measuring for good; the study records who "
             "did it and when."
@@ -330,8 +329,7 @@ class _StatusView(QScrollArea):
         return form
 
     def _heading(self, text: str) -> None:
-        label = QLabel(text)
-        label.setProperty("role", "heading")
+        label = styled_label("heading", text)
         label.setContentsMargins(0, 8 if self._widgets else 0, 0, 0)
         self._place(label, 0, 3)
 
@@ -363,8 +361,7 @@ class _TablesView(QWidget):
         self._alpha = 0.05
         self._groups: list[Group] = []
         self._report: Path | None = None
-        self._title = QLabel()
-        self._title.setProperty("role", "title")
+        self._title = styled_label("title")
         self.kind = QComboBox()
         self.kind.setAccessibleName("Kind of p values")
         self.kind.addItem("Exact p values (closed testing)", _EXACT)
@@ -427,7 +424,7 @@ class _TablesView(QWidget):
 
     def say(self, text: str, role: str) -> None:
         """Show a sentence above the tables."""
-        _say(self._status, text, role)
+        say(self._status, text, role)
 
     def _fill(self) -> None:
         exact = self.kind.currentData() == _EXACT
@@ -454,8 +451,7 @@ class _TablesView(QWidget):
 
 def _group_card(group: Group, exact: bool, alpha: float) -> QFrame:
     """The table of one group with what must be read beside it."""
-    heading = QLabel(group.title)
-    heading.setProperty("role", "heading")
+    heading = styled_label("heading", group.title)
     clips = "1 clip" if group.clips == 1 else f"{group.clips} clips"
     subjects = "1 subject" if group.subjects == 1 else f"{group.subjects} subjects"
     top = QHBoxLayout()
@@ -475,7 +471,7 @@ def _group_card(group: Group, exact: bool, alpha: float) -> QFrame:
 
 
 def _table(endpoints: Sequence[EndpointGroup], exact: bool, alpha: float) -> QGridLayout:
-    from studies.report import method_label
+    from studies.report_tables import method_label
 
     grid = QGridLayout()
     grid.setHorizontalSpacing(18)
@@ -580,15 +576,6 @@ def _card(layout: QVBoxLayout | QGridLayout) -> QFrame:
 
 
 def _muted(text: str) -> QLabel:
-    label = QLabel(text)
+    label = styled_label("muted", text)
     label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setProperty("role", "muted")
     return label
-
-
-def _say(label: QLabel, text: str, role: str) -> None:
-    label.setText(text)
-    if label.property("role") != role:
-        label.setProperty("role", role)
-        label.style().unpolish(label)
-        label.style().polish(label)

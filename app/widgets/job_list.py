@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 from app import theme
 from app.jobs import Job, JobManager
 from app.session import MethodShelf
+from app.widgets.elements import styled_label
 
 _SECONDS_PER_MINUTE = 60
 _STATE_ICONS = {
@@ -57,14 +58,12 @@ class JobRow(QFrame):
         self._icon = QLabel()
         self._icon.setFixedSize(20, 20)
         self._name = QLabel(job.label)
-        self._status = QLabel()
-        self._status.setProperty("role", "muted")
+        self._status = styled_label("muted")
         self._status.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._bar = QProgressBar()
         self._bar.setRange(0, 1000)
         self._bar.setTextVisible(False)
-        self._detail = QLabel()
-        self._detail.setProperty("role", "muted")
+        self._detail = styled_label("muted")
         self._detail.setWordWrap(True)
         self._detail.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._button = QToolButton()
@@ -153,8 +152,7 @@ class JobList(QScrollArea):
         self._jobs = jobs
         self._methods = methods
         self._rows: dict[str, JobRow] = {}
-        self._empty = QLabel("Nothing has been reconstructed yet.")
-        self._empty.setProperty("role", "muted")
+        self._empty = styled_label("muted", "Nothing has been reconstructed yet.")
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         content = QWidget()
         self._layout = QVBoxLayout(content)

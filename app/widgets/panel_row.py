@@ -7,25 +7,25 @@ window, level, interpolation, the column that the y–t profiles are cut along, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QObject, QPointF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
     QSlider,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from app import theme
 from app.playback import SPEEDS, PlaybackClock
+from app.widgets.elements import icon_button, styled_label
 from app.widgets.movie_panel import MoviePanel, default_levels
 from app.widgets.view_state import ViewState
 from app.widgets.yt_profile import YtProfile
@@ -61,16 +61,16 @@ class TransportBar(QWidget):
         self._clock = clock
         self._compact = compact
         self._frame_times_s: NDArray[np.float64] = np.zeros(0)
-        self._play = self._button("play", "Play or pause (Space)", clock.toggle)
-        self._back = self._button("step_back", "Previous frame (Left)", lambda: clock.step(-1))
-        self._forward = self._button("step_forward", "Next frame (Right)", lambda: clock.step(1))
+        button = partial(icon_button, size_px=20)
+        self._play = button("play", "Play or pause (Space)", clock.toggle)
+        self._back = button("step_back", "Previous frame (Left)", lambda: clock.step(-1))
+        self._forward = button("step_forward", "Next frame (Right)", lambda: clock.step(1))
         self._slider = QSlider(Qt.Orientation.Horizontal)
         self._slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._slider.setAccessibleName("Frame")
         self._slider.setEnabled(False)
         self._slider.sliderMoved.connect(clock.seek)
-        self._counter = QLabel()
-        self._counter.setProperty("role", "muted")
+        self._counter = styled_label("muted")
         widest = "000 / 000" if compact else "000 / 000   00.00 s"
         self._counter.setMinimumWidth(self._counter.fontMetrics().horizontalAdvance(widest))
         self._counter.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -81,10 +81,8 @@ class TransportBar(QWidget):
         for speed in SPEEDS:
             self._speed.addItem(f"{speed:g} ×", speed)
         self._speed.activated.connect(lambda index: clock.set_speed(self._speed.itemData(index)))
-        fit = self._button("fit", "Show the whole image (double click)", view_state.reset_view)
-        levels = self._button(
-            "levels", "Reset window and level (double click, right)", view_state.reset_levels
-        )
+        fit = button("fit", "Show the whole image (double click)", view_state.reset_view)
+        levels = button("levels", "Reset window and level (double click, right)", view_state.reset_levels)
         self._layout = QHBoxLayout(self)
         self._layout.setContentsMargins(0, 4, 0, 0)
         self._layout.setSpacing(4)
@@ -115,16 +113,6 @@ class TransportBar(QWidget):
         """Take the frame times, in seconds, that the counter shows."""
         self._frame_times_s = frame_times_s
         self._on_frame(self._clock.frame)
-
-    def _button(self, icon: str, tip: str, action: Callable[[], None]) -> QToolButton:
-        button = QToolButton()
-        button.setIcon(theme.icon(icon))
-        button.setIconSize(QSize(20, 20))
-        button.setToolTip(tip)
-        button.setAccessibleName(tip.partition(" (")[0])
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        button.clicked.connect(lambda _checked=False: action())
-        return button
 
     def _on_frames(self, count: int) -> None:
         self._slider.setRange(0, max(count - 1, 0))

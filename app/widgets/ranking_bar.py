@@ -16,6 +16,7 @@ from PySide6.QtGui import QMouseEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from app import theme
+from app.widgets.elements import polish_anew
 
 _STYLE_SHEET = f"""
 #rank_cell {{ background: {theme.SUNKEN}; border: 1px solid {theme.BORDER}; border-radius: 5px; }}
@@ -262,10 +263,8 @@ class RankCell(QFrame):
         self.setAccessibleName(f"Movie {self._label}, {given}{', in focus' if focused else ''}")
         if self.property("focused") != focused:
             self.setProperty("focused", focused)
-            # A style sheet that looks at a property is applied again only when the widgets are polished anew.
             for widget in (self, self._letter):
-                widget.style().unpolish(widget)
-                widget.style().polish(widget)
+                polish_anew(widget)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """A press anywhere in the cell (labels pass it on) moves the focus here."""

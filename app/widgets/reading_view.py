@@ -18,21 +18,20 @@ from PySide6.QtWidgets import (
     QLabel,
     QProgressBar,
     QPushButton,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from app import theme
 from app.reading_session import ReadingSession
+from app.widgets.elements import icon_button, say, styled_label
 from app.widgets.entry_field import EntryField
 from app.widgets.movie_panel import MoviePanel
 from app.widgets.panel_row import PanelRow
 from app.widgets.ranking_bar import RankingBar
+from studies.names import position_letter
 from studies.schedule import Presentation
 from studies.state import BlindedClip
-
-LETTERS = "ABCDEFGH"
 
 KEYS = (
     ("1  2  3", "Rank the movie in focus, 1 is best; the same digit twice is a tie"),
@@ -213,18 +212,16 @@ class ReadingView(QWidget):
     # Building
 
     def _build(self) -> None:
-        self._reader = QLabel()
+        self._reader = styled_label("muted")
         self._reader.setTextFormat(Qt.TextFormat.PlainText)
-        self._reader.setProperty("role", "muted")
-        self._count = QLabel()
+        self._count = styled_label("heading")
         self._count.setObjectName("clip_count")
-        self._count.setProperty("role", "heading")
         self._progress = QProgressBar()
         self._progress.setTextVisible(False)
         self._progress.setFixedWidth(220)
         self._progress.setAccessibleName("Clips ranked")
-        leave = self._tool("person", "Back to the readers", self.left.emit)
-        keys = self._tool("help", "Keys (?)", self.toggle_help)
+        leave = icon_button("person", "Back to the readers", self.left.emit, colour=theme.MUTED)
+        keys = icon_button("help", "Keys (?)", self.toggle_help, colour=theme.MUTED)
         header = QHBoxLayout()
         header.setContentsMargins(2, 0, 2, 0)
         header.setSpacing(10)
@@ -267,15 +264,6 @@ class ReadingView(QWidget):
         layout.addWidget(self.row, 1)
         layout.addLayout(footer)
 
-    def _tool(self, icon: str, tip: str, action: object) -> QToolButton:
-        button = QToolButton()
-        button.setIcon(theme.icon(icon, theme.MUTED))
-        button.setToolTip(tip)
-        button.setAccessibleName(tip)
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        button.clicked.connect(action)
-        return button
-
     # What the session tells
 
     def _on_loading(self, presentation: Presentation) -> None:
@@ -285,14 +273,12 @@ class ReadingView(QWidget):
         self._update_controls()
 
     def _on_clip(self, presentation: Presentation, clip: BlindedClip) -> None:
-        letters = LETTERS[: len(clip.display)]
+        letters = tuple(map(position_letter, range(len(clip.display))))
         self._show_count(presentation)
-        self.row.set_clip(
-            clip.display, tuple(letters), clip.frame_times_s, pixel_spacing_mm=clip.pixel_spacing_mm
-        )
+        self.row.set_clip(clip.display, letters, clip.frame_times_s, pixel_spacing_mm=clip.pixel_spacing_mm)
         self._decorate()
         self.note.clear()
-        self.bar.start(tuple(letters))
+        self.bar.start(letters)
         self.row.set_footers(self.bar.cells)
         self._seconds_before = 0.0
         self._stopwatch.invalidate()
@@ -350,11 +336,7 @@ class ReadingView(QWidget):
         return f"Rank of {self.bar.labels[focus]}?" if focus < len(self.bar.labels) else ""
 
     def _say(self, text: str, role: str) -> None:
-        self._status.setText(text)
-        if self._status.property("role") != role:
-            self._status.setProperty("role", role)
-            self._status.style().unpolish(self._status)
-            self._status.style().polish(self._status)
+        say(self._status, text, role)
 
     def _show_count(self, presentation: Presentation) -> None:
         self._count.setText(f"{presentation.index + 1} of {self._total}")
@@ -398,8 +380,7 @@ class KeyHelp(QFrame):
         super().__init__(parent)
         self.setProperty("role", "card")
         self.setAccessibleName("Keys")
-        title = QLabel("Keys")
-        title.setProperty("role", "heading")
+        title = styled_label("heading", "Keys")
         grid = QGridLayout()
         grid.setHorizontalSpacing(28)
         grid.setVerticalSpacing(7)

@@ -2,8 +2,8 @@
 
 A `ShapeBoard` holds the shapes of one clip in image coordinates (x = column, y = row, pixel centres at
 integers); any number of `RoiLayer`s show the same board on their panels, so what is drawn once lies at the
-same place in every movie. Masks and numbers come from `studies.measurement` alone: the tint inside an outline
-is that module's own mask, pixel by pixel, so what is seen is what is measured.
+same place in every movie. Masks come from `studies.shapes` alone: the tint inside an outline is that module's
+own mask, pixel by pixel, so what is seen is what is measured.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPainterPath, QPen, QPolygonF, QTransform
 
 from app.widgets.movie_panel import MoviePanel
-from studies.measurement import Ellipse, Line, Point, Polygon, Rectangle, Region, Shapes
+from studies.shapes import Ellipse, Line, Point, Polygon, Rectangle, Region, Shapes
 
 Role: TypeAlias = Literal["signal", "background", "line"]
 Shape: TypeAlias = Region | Line

@@ -18,8 +18,17 @@ import pytest
 from matplotlib.image import imread
 from scipy import stats as scipy_stats
 
-from studies import measurement, ranking, report, report_figures, report_page
+from studies import (
+    measurement,
+    ranking,
+    report,
+    report_analysis,
+    report_figures,
+    report_page,
+    report_tables,
+)
 from studies.errors import StudyError
+from studies.shapes import Line, Rectangle, Shapes
 from studies.state import BlindedClip
 from studies.study import Study
 
@@ -30,10 +39,10 @@ PASSPHRASE = "four horses and a lamp"
 
 def ranking_rows(
     clip: str, ranks: dict[str, tuple[int, ...]], subject: str, plane: str = "SAX", sampling: str = "radial"
-) -> list[report.RankingRow]:
+) -> list[report_tables.RankingRow]:
     """Rows of one clip: reader to ranks in the order of ARMS; panels in the order of ARMS too."""
     return [
-        report.RankingRow(
+        report_tables.RankingRow(
             reader=reader,
             presentation=f"{clip}-{reader}",
             clip=clip,
@@ -54,9 +63,9 @@ def ranking_rows(
 
 def measured_row(
     clip: str, arm: int, snr: float | None, observer: str = "P", **more: str
-) -> report.MeasurementRow:
+) -> report_tables.MeasurementRow:
     """One measured movie; sharpness follows the arm."""
-    return report.MeasurementRow(
+    return report_tables.MeasurementRow(
         observer=observer,
         clip=clip,
         subject=more.get("subject", clip),
@@ -71,7 +80,7 @@ def measured_row(
     )
 
 
-def random_tables(seed: int = 1, clips: int = 10) -> report.StudyTables:
+def random_tables(seed: int = 1, clips: int = 10) -> report_tables.StudyTables:
     """Two readers, one stratum, tied ranks, SNR."""
     rng = np.random.default_rng(seed)
     orders = ranking.weak_orders(3)
@@ -81,7 +90,7 @@ def random_tables(seed: int = 1, clips: int = 10) -> report.StudyTables:
         given = {reader: orders[rng.integers(13)] for reader in ("R1", "R2")}
         ranks += ranking_rows(clip, given, clip)
         measured += [measured_row(clip, arm, float(rng.normal(25 + arm, 2))) for arm in range(3)]
-    return report.StudyTables("Study", ARMS, tuple(ranks), tuple(measured))
+    return report_tables.StudyTables("Study", ARMS, tuple(ranks), tuple(measured))
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -140,10 +149,10 @@ def test_export_of_a_real_study(make_study: StudyMaker, tmp_path: Path) -> None:
             ranks = list(orders[(3 * presentation.index + len(reader)) % 13])
             given[reader, presentation.clip_id] = ranks
             study.commit_ranking(reader, presentation, ranks, seconds=4.5, loops=2, frames_skipped=1)
-    shapes = measurement.Shapes(
-        measurement.Rectangle((2, 2), (3, 3)),
-        measurement.Rectangle((6, 6), (2, 2)),
-        measurement.Line((0, 4), (7, 4)),
+    shapes = Shapes(
+        Rectangle((2, 2), (3, 3)),
+        Rectangle((6, 6), (2, 2)),
+        Line((0, 4), (7, 4)),
     )
     expected_snr: dict[str, float] = {}
     for clip in study.clips:
@@ -292,7 +301,7 @@ def test_incomplete_clips_are_left_out_and_counted() -> None:
             for r in tables.measurements
         ),
     )
-    (group,) = report.analyse(tables)
+    (group,) = report_analysis.analyse(tables)
     by_key = {endpoint.key: endpoint for endpoint in group.endpoints}
     clips = {key: endpoint.result.clips if endpoint.result else 0 for key, endpoint in by_key.items()}
     assert clips == {"rank": 7, "snr": 7, "es": 8, "std_es": 8, "edge_width": 8}
@@ -309,12 +318,12 @@ def test_observers_are_averaged_per_clip() -> None:
         for arm in range(3)
         for o in (0, 1)
     ]
-    tables = report.StudyTables("S", ARMS, (), tuple(rows))
-    snr = report.analyse(tables)[0].endpoints[1]
+    tables = report_tables.StudyTables("S", ARMS, (), tuple(rows))
+    snr = report_analysis.analyse(tables)[0].endpoints[1]
     assert snr.result is not None and snr.result.clips == 4
     assert snr.values[0] == ("c0", (21.0, 22.0, 23.0))
     fewer = tuple(row for row in rows if (row.clip, row.method, row.observer) != ("c0", ARMS[0], "Q"))
-    dropped = report.analyse(replace(tables, measurements=fewer))[0].endpoints[1]
+    dropped = report_analysis.analyse(replace(tables, measurements=fewer))[0].endpoints[1]
     assert dropped.result is not None and dropped.result.clips == 3
 
 
@@ -327,7 +336,7 @@ def test_groups_are_ordered_and_all_clips_use_subjects() -> None:
                 rows += ranking_rows(
                     f"{plane}{sampling}{subject}", {"R": (3, 1, 2)}, f"S{subject}", plane, sampling
                 )
-    groups = report.analyse(report.StudyTables("S", ARMS, tuple(rows), ()))
+    groups = report_analysis.analyse(report_tables.StudyTables("S", ARMS, tuple(rows), ()))
     assert [(g.plane, g.sampling) for g in groups] == [
         ("4CH", "cartesian"), ("4CH", "radial"), ("4CH", "spiral"), ("SAX", "cartesian"), ("SAX", "radial"),
         ("SAX", "spiral"), ("all", "all"),
@@ -340,7 +349,7 @@ def test_groups_are_ordered_and_all_clips_use_subjects() -> None:
 
 def test_empty_and_tiny_studies_make_a_page(tmp_path: Path) -> None:
     """Nothing at all; one clip; all ties: no crash, dashes instead of numbers that do not exist."""
-    nothing = report.StudyTables("Empty", ARMS, (), ())
+    nothing = report_tables.StudyTables("Empty", ARMS, (), ())
     exported = report.export_tables(nothing, tmp_path / "a")
     assert "no rankings and no measurements" in exported.report.read_text(encoding="utf-8")
     assert [len(read(path)) for path in exported.paths[:3]] == [0, 0, 0]
@@ -358,7 +367,7 @@ def test_unknown_method_and_unwritable_folder(tmp_path: Path) -> None:
     """The error names the row, or the folder; a file where the folder should be is kept."""
     tables = random_tables()
     with pytest.raises(StudyError, match="'other', which is no arm"):
-        report.analyse(replace(tables, rankings=(replace(tables.rankings[0], method="other"),)))
+        report_analysis.analyse(replace(tables, rankings=(replace(tables.rankings[0], method="other"),)))
     (tmp_path / "file").write_text("keep")
     with pytest.raises(StudyError, match="cannot be written"):
         report.export_tables(tables, tmp_path / "file")
@@ -427,7 +436,7 @@ def test_panel_png_shows_each_position(tmp_path: Path) -> None:
     display[:, ::2, :, 13] = 0
     clip = BlindedClip("p", "c", display, 0.05 * np.arange(5), (1.5, 1.5))
     assert report_figures.common_column(display) == pytest.approx(13, abs=2)
-    path = report.panel_png(clip, tmp_path / "panel.png")
+    path = report_figures.panel_png(clip, tmp_path / "panel.png")
     image = imread(path)[..., 0]
     quarter = image.shape[0] // 2
     seen = [
@@ -437,4 +446,4 @@ def test_panel_png_shows_each_position(tmp_path: Path) -> None:
     assert seen == pytest.approx([40 / 255, 120 / 255, 240 / 255], abs=0.02)
     assert b"matplotlib" not in path.read_bytes().lower()
     with pytest.raises(StudyError, match="outside the movie"):
-        report.panel_png(clip, tmp_path / "panel.png", frame=5)
+        report_figures.panel_png(clip, tmp_path / "panel.png", frame=5)

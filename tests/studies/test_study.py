@@ -22,7 +22,8 @@ import studies
 from studies.errors import StudyError
 from studies.log import Anchor
 from studies.schedule import position_counts, reader_schedule
-from studies.study import RankingRecord, Study
+from studies.state import RankingRecord
+from studies.study import Study
 
 REPOSITORY = Path(studies.__file__).parents[1]
 ARMS = ("compressed_sensing", "dl_natural", "dl_cardiac")

@@ -13,7 +13,8 @@ from pytestqt.qtbot import QtBot
 
 from app.context import AppContext
 from app.pages.measure import MeasurePage
-from studies.measurement import BACKGROUND_SNR_WARNING, Ellipse, Line, Rectangle, Shapes, measure
+from studies.measurement import BACKGROUND_SNR_WARNING, measure
+from studies.shapes import Ellipse, Line, Rectangle, Shapes
 from studies.study import Study
 
 SHAPES = Shapes(

@@ -1,4 +1,4 @@
-"""The results page: blind before unblinding, the numbers of studies.report after it."""
+"""The results page: blind before unblinding, the numbers of studies.report_analysis after it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pytestqt.qtbot import QtBot
 from app.context import AppContext
 from app.dialogs import Dialogs
 from app.pages.results import ResultsPage, format_p
-from studies import report
+from studies.report_analysis import analyse
+from studies.report_tables import method_label, tables_of
 from studies.study import Study
 
 PASSPHRASE = "a long enough passphrase"
@@ -106,7 +107,7 @@ def test_after_unblinding_the_tables_are_those_of_the_report(
     qtbot.waitUntil(lambda: not context.study_busy and not context.tasks.busy, timeout=20000)
     assert study.phase == "unblinded"
     assert page.status.passphrase.text() == ""
-    groups = report.analyse(report.tables_of(study))
+    groups = analyse(tables_of(study))
     rank = groups[0].endpoints[0].result
     assert rank is not None
     shown = _labels(page.tables)
@@ -115,7 +116,7 @@ def test_after_unblinding_the_tables_are_those_of_the_report(
         assert f"{mean:.2f} ± {sd:.2f}" in shown
     assert format_p(rank.omnibus.p_exact) in shown
     for arm in study.arms:
-        assert report.method_label(arm) in shown
+        assert method_label(arm) in shown
     page.tables.kind.setCurrentIndex(1)
     shown = _labels(page.tables)
     assert format_p(rank.omnibus.p_chi_square) in shown

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from app.widgets.movie_panel import MoviePanel
 from app.widgets.roi_layer import RoiLayer, ShapeBoard
 from app.widgets.view_state import ViewState
-from studies.measurement import Ellipse, Line, Rectangle, Shapes
+from studies.shapes import Ellipse, Line, Rectangle, Shapes
 
 WIDTH, HEIGHT = 40, 30
 SCALE = 20

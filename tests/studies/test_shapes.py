@@ -1,0 +1,117 @@
+"""Masks against a pixel loop, matplotlib paths and slices; shapes that are moved and stored."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from matplotlib.path import Path
+
+from studies.errors import StudyError
+from studies.shapes import (
+    Ellipse,
+    Line,
+    Polygon,
+    Rectangle,
+    Shapes,
+    ellipse_mask,
+    polygon_mask,
+    rectangle_mask,
+    shape_from_dict,
+)
+
+SHAPE = (40, 56)  # not square: a swapped axis shows at once
+
+
+def test_ellipse_mask_equals_a_pixel_loop() -> None:
+    """Every pixel centre is tried on its own, in the frame of the turned ellipse."""
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        cx, cy = rng.uniform(5, 50), rng.uniform(5, 35)
+        a, b, angle = rng.uniform(0.6, 12), rng.uniform(0.6, 12), rng.uniform(-4, 4)
+        expected = np.zeros(SHAPE, bool)
+        for j in range(SHAPE[0]):
+            for i in range(SHAPE[1]):
+                turned = complex(i - cx, j - cy) * np.exp(-1j * angle)
+                expected[j, i] = math.hypot(turned.real / a, turned.imag / b) <= 1
+        np.testing.assert_array_equal(ellipse_mask(SHAPE, (cx, cy), (a, b), angle), expected)
+
+
+def test_ellipse_angle_turns_from_x_towards_y() -> None:
+    """A thin ellipse at +45° runs down to the right, on the pixels [j, j]."""
+    mask = ellipse_mask((21, 21), (10, 10), (8, 0.3), math.pi / 4)
+    assert mask[14, 14] and mask[6, 6] and not mask[14, 6] and not mask[6, 14]
+
+
+def test_polygon_mask_equals_matplotlib() -> None:
+    """Random star polygons off the grid, against another library's point-in-polygon."""
+    rng = np.random.default_rng(2)
+    x, y = np.meshgrid(np.arange(SHAPE[1]), np.arange(SHAPE[0]))
+    points = np.column_stack([x.ravel(), y.ravel()])
+    for _ in range(20):
+        angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
+        radii = rng.uniform(4, 17, 9)
+        vertices = [
+            (27.3 + r * math.cos(t), 19.7 + r * math.sin(t)) for r, t in zip(radii, angles, strict=True)
+        ]
+        expected = Path([*vertices, vertices[0]]).contains_points(points).reshape(SHAPE)
+        np.testing.assert_array_equal(polygon_mask(SHAPE, vertices), expected)
+
+
+def test_rectangle_and_polygon_agree_with_slices_border_included() -> None:
+    """Corners on pixel centres: the border belongs to the region, whichever way it was drawn."""
+    expected = np.zeros(SHAPE, bool)
+    expected[3:9, 10:21] = True  # rows 3…8, columns 10…20
+    np.testing.assert_array_equal(Rectangle.from_corners((20, 8), (10, 3)).mask(SHAPE), expected)
+    corners = [(10, 3), (20, 3), (20, 8), (10, 8)]
+    np.testing.assert_array_equal(polygon_mask(SHAPE, corners), expected)
+    np.testing.assert_array_equal(polygon_mask(SHAPE, corners[::-1]), expected)
+
+
+def test_turned_rectangle_equals_its_polygon() -> None:
+    """A turned rectangle and the polygon of its four corners are one region."""
+    rectangle = Rectangle((25.2, 18.1), (17.3, 9.4), 0.4)
+    turn = np.exp(0.4j)
+    corners = [
+        (25.2 + (turn * complex(u, v)).real, 18.1 + (turn * complex(u, v)).imag)
+        for u, v in [(-8.65, -4.7), (8.65, -4.7), (8.65, 4.7), (-8.65, 4.7)]
+    ]
+    np.testing.assert_array_equal(rectangle.mask(SHAPE), polygon_mask(SHAPE, corners))
+
+
+def test_masks_are_cut_at_the_image() -> None:
+    """A region that is half outside keeps its inside half only."""
+    assert rectangle_mask((10, 10), (0, 0), (4, 4)).sum() == 9  # columns and rows 0…2
+    assert ellipse_mask((10, 10), (-20, 5), (3, 3)).sum() == 0
+
+
+def test_shapes_survive_json_and_refuse_nonsense() -> None:
+    """What was drawn can be read back; other schemas and broken fields are named."""
+    shapes = Shapes(
+        Polygon(((1, 2), (9, 2.5), (5, 11))), Ellipse((4, 5), (2, 3), 0.3), Line((1, 2), (3, 4.5), 2)
+    )
+    stored = json.loads(json.dumps(shapes.to_dict()))
+    assert Shapes.from_dict(stored) == shapes
+    rectangle = Rectangle((1, 2), (3, 4), 0.5)
+    assert shape_from_dict(json.loads(json.dumps(rectangle.to_dict()))) == rectangle
+    with pytest.raises(StudyError, match="schema 'other'"):
+        Shapes.from_dict(stored | {"schema": "other"})
+    with pytest.raises(StudyError, match="semi_axes"):
+        Shapes.from_dict(stored | {"background": {"kind": "ellipse", "centre_xy": [1, 2], "semi_axes": [1]}})
+    with pytest.raises(StudyError, match="must be regions"):
+        Shapes.from_dict(stored | {"signal": stored["line"]})
+    with pytest.raises(StudyError, match="larger than 0"):
+        Ellipse((0, 0), (0, 1))
+
+
+def test_moved_shapes_move_their_masks() -> None:
+    """Nudging by whole pixels shifts the mask and nothing else."""
+    for shape in [
+        Ellipse((20.3, 15.1), (6, 4), 0.7),
+        Rectangle((20, 15), (9, 5), 0.2),
+        Polygon(((14, 10), (27, 12), (20, 22))),
+    ]:
+        moved = shape.moved(3, -2).mask(SHAPE)
+        np.testing.assert_array_equal(moved, np.roll(shape.mask(SHAPE), (-2, 3), axis=(0, 1)))
