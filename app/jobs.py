@@ -319,7 +319,7 @@ class _Lane(QObject):
             return
         if event.get("event") == "hello":
             self._greet(event)
-        elif self._current is not None and event.get("id") == self._current.job_id:
+        elif self._greeted and self._current is not None and event.get("id") == self._current.job_id:
             self._take(self._current, event)
 
     def _greet(self, event: dict[str, Any]) -> None:
