@@ -287,6 +287,23 @@ def temporal_tv_proximal(
     return image - _differences_adjoint(dual), dual
 
 
+@dataclass(frozen=True, eq=False)
+class CompressedSensingResult:
+    """What came out, and what provenance records beside the settings.
+
+    Attributes:
+        images: complex64 (frame, y, x).
+        objectives: value of the objective at the start of each iteration.
+        eigenvalue: largest eigenvalue of the normal operator, with its margin.
+        operator: which normal operator the timing picked; they agree to about 3e-4 of the peak.
+    """
+
+    images: ComplexArray
+    objectives: list[float]
+    eigenvalue: float
+    operator: str
+
+
 @dataclass
 class SolverStatus:
     """Handed to the progress callback after each iteration.
@@ -390,16 +407,13 @@ def compressed_sensing(
     prepared: Prepared,
     settings: CompressedSensingSettings | None = None,
     progress: Callable[[float], None] | None = None,
-) -> tuple[ComplexArray, list[float]]:
+) -> CompressedSensingResult:
     """Reconstruct a prepared scan.
 
     Args:
         prepared: the scan.
         settings: parameters; the published ones if None.
         progress: called with the fraction done; may raise to cancel.
-
-    Returns:
-        Complex images (frame, y, x) and the objective by iteration.
     """
     settings = settings or CompressedSensingSettings()
     report = progress or (lambda _fraction: None)
@@ -414,7 +428,7 @@ def compressed_sensing(
         normal, prepared.frames, matrix, settings.power_iterations
     )
     report(0.15)
-    return solve(
+    images, objectives = solve(
         normal,
         adjoint_data,
         data_energy,
@@ -422,6 +436,7 @@ def compressed_sensing(
         settings,
         lambda status: report(0.15 + 0.85 * status.iteration / settings.iterations),
     )
+    return CompressedSensingResult(images, objectives, eigenvalue, type(normal).__name__)
 
 
 def _data_weights(prepared: Prepared, settings: CompressedSensingSettings) -> npt.NDArray[np.float32] | None:

@@ -202,8 +202,10 @@ def _compressed_sensing(
     )
 
     settings = CompressedSensingSettings()
-    images, objective = compressed_sensing(prepared, settings, report)
-    return np.abs(images), settings.to_dict() | {
-        "objective_first": objective[0],
-        "objective_last": objective[-1],
+    result = compressed_sensing(prepared, settings, report)
+    return np.abs(result.images), settings.to_dict() | {
+        "objective_first": result.objectives[0],
+        "objective_last": result.objectives[-1],
+        "largest_eigenvalue": result.eigenvalue,
+        "normal_operator": result.operator,
     }

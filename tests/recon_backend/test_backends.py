@@ -35,7 +35,7 @@ with device.use("cpu"):
         movie = complex_object(rng.integers(0, 255, (6, 32, 32, 3), dtype=np.uint8), rng, SimulationRanges())
         prepared = prepare(simulate(movie, sampling, rng).acquisition)
         settings = CompressedSensingSettings(iterations=4, power_iterations=8)
-        results["cs_" + sampling] = np.abs(compressed_sensing(prepared, settings)[0])
+        results["cs_" + sampling] = np.abs(compressed_sensing(prepared, settings).images)
     unet = fill(build_unet3d((4, 4, 8), in_channels=4))
     results["unet3d"] = unet.predict_on_batch(rng.standard_normal((1, 8, 16, 16, 4)).astype("f"))
     fastdvdnet = fill(build_fastdvdnet((4, 4, 8)))
@@ -72,9 +72,10 @@ def run(backend: str, path: Path) -> dict[str, np.ndarray]:
 
 
 def test_jax_gives_the_numbers_of_tensorflow(tmp_path: Path) -> None:
-    """Within single-precision rounding; the backends are really two."""
+    """Within rounding, or the accuracy of the normal operator that a timing picks; the backends are two."""
     one, two = run("tensorflow", tmp_path / "tensorflow.npz"), run("jax", tmp_path / "jax.npz")
     assert (str(one.pop("backend")), str(two.pop("backend"))) == ("tensorflow", "jax")
     assert one.keys() == two.keys()
     for name, expected in one.items():
-        np.testing.assert_allclose(two[name], expected, atol=2e-4 * np.abs(expected).max(), err_msg=name)
+        accuracy = 1e-3 if name == "cs_radial" else 2e-4
+        np.testing.assert_allclose(two[name], expected, atol=accuracy * np.abs(expected).max(), err_msg=name)

@@ -101,7 +101,8 @@ def test_solver_reaches_the_minimum_of_a_slow_reference() -> None:
     prepared = prepare(simulate(movie, "radial", rng, SimulationRanges(coils=(3, 3))).acquisition)
     weight = 0.05
     settings = CompressedSensingSettings(regularisation=weight, iterations=80, proximal_steps=15)
-    image, objectives = compressed_sensing(prepared, settings)
+    result = compressed_sensing(prepared, settings)
+    image, objectives = result.images, result.objectives
 
     assert prepared.fourier is not None and prepared.weights is not None
     position = np.arange(12) - 6
