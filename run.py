@@ -203,6 +203,16 @@ def administrator_prefix() -> list[str] | None:
 # --- the virtual environment
 
 
+def python_identity() -> str:
+    """Return what `.venv` takes over from the Python that made it.
+
+    Not the build: an update within 3.11, which apt may bring along with the `venv` module while this script
+    runs, leaves the packages as they are.
+    """
+    abi = f"{sys.implementation.cache_tag}{getattr(sys, 'abiflags', '')}"
+    return f"{abi} for {platform.machine()} in {sys.base_prefix}"
+
+
 def read_stamp() -> dict[str, object]:
     """Return the stamp of `.venv`; an empty one if another Python made it, elsewhere, or not to its end."""
     try:
@@ -213,12 +223,12 @@ def read_stamp() -> dict[str, object]:
         return {}
     if stamp.get("interrupted") is not False or not environment_python().exists():
         return {}
-    return stamp if (stamp.get("python"), stamp.get("checkout")) == (sys.version, str(ROOT)) else {}
+    return stamp if (stamp.get("python"), stamp.get("checkout")) == (python_identity(), str(ROOT)) else {}
 
 
 def write_stamp(locks: dict[str, str], *, interrupted: bool) -> None:
     """Write the stamp so that it is either the old or the new one, also when the machine goes down."""
-    stamp = {"python": sys.version, "checkout": str(ROOT), "locks": locks, "interrupted": interrupted}
+    stamp = {"python": python_identity(), "checkout": str(ROOT), "locks": locks, "interrupted": interrupted}
     temporary = STAMP.with_suffix(".new")
     with temporary.open("w", encoding="utf-8") as file:
         json.dump(stamp, file, indent=1)

@@ -130,9 +130,18 @@ class AppContext(QObject):
 
         def failed(error: BaseException) -> None:
             (on_failed or self.report)(error)
-            self.study_changed.emit()
+            # On a full disk the log cannot even be read: the failure is told, the pages stay as they are.
+            if self._readable():
+                self.study_changed.emit()
 
         self._study_tasks.submit(task, done, failed)
+
+    def _readable(self) -> bool:
+        """Whether the study, if one is open, can be read at this moment."""
+        try:
+            return self._study is None or bool(self._study.phase)
+        except StudyError:
+            return False
 
     def report(self, error: BaseException) -> None:
         """Tell the user about an expected failure; an unexpected one is raised for the error hook.

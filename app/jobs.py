@@ -33,6 +33,7 @@ CANCEL_PATIENCE_MS = 1500
 _STDERR_LINES = 200
 _SMALLEST_FRACTION_FOR_ESTIMATE = 0.05
 _QUIT_PATIENCE_MS = 800
+_KILL_PATIENCE_MS = 5000
 _DEVICE_COMMANDS = frozenset({"reconstruct"})
 
 
@@ -48,6 +49,7 @@ class Job:
         phase: what the worker is doing, in words.
         fraction: part of the whole job that is done, 0 … 1.
         remaining_s: the worker's estimate of the time left in seconds, or None.
+        reported_s: `time.monotonic` at the worker's last report of progress, or None.
         movies: movie files by method, as they become ready.
         seconds: time of each step in seconds, by method.
         result: the worker's result event.
@@ -67,6 +69,7 @@ class Job:
     phase: str = ""
     fraction: float = 0.0
     remaining_s: float | None = None
+    reported_s: float | None = None
     movies: dict[str, Path] = field(default_factory=dict)
     seconds: dict[str, dict[str, float]] = field(default_factory=dict)
     result: dict[str, Any] = field(default_factory=dict)
@@ -95,14 +98,20 @@ class Job:
         return (self.finished_s if self.finished_s is not None else time.monotonic()) - self.started_s
 
     def estimate_s(self) -> float | None:
-        """Seconds left: the worker's estimate, else by the part that is done; None if too early to say."""
-        if self.state != "running":
+        """Seconds left: the worker's estimate, else by the part that is done; None if it cannot be said.
+
+        It runs down between two reports. A step that outlasts it (a framework that starts, a network that is
+        compiled) has no estimate any more.
+        """
+        if self.state != "running" or self.reported_s is None or self.started_s is None:
             return None
-        if self.remaining_s is not None:
-            return self.remaining_s
-        if self.fraction < _SMALLEST_FRACTION_FOR_ESTIMATE:
+        left_s = self.remaining_s
+        if left_s is None and self.fraction >= _SMALLEST_FRACTION_FOR_ESTIMATE:
+            left_s = (self.reported_s - self.started_s) * (1 - self.fraction) / self.fraction
+        if left_s is None:
             return None
-        return self.elapsed_s() * (1 - self.fraction) / self.fraction
+        left_s -= time.monotonic() - self.reported_s
+        return left_s if left_s > 0 else None
 
 
 class JobManager(QObject):
@@ -192,7 +201,7 @@ class JobManager(QObject):
         return "\n".join(line for lane in self._lanes.values() for line in lane.stderr_lines)
 
     def shutdown(self) -> None:
-        """Ask the workers to end and end them if they do not; takes less than two seconds."""
+        """Ask the workers to end and end them if they do not; takes a second or two."""
         for lane in self._lanes.values():
             lane.ask_to_quit()
         for lane in self._lanes.values():
@@ -257,7 +266,8 @@ class _Lane(QObject):
         if self._current is not None or not process.waitForFinished(_QUIT_PATIENCE_MS):
             # In the middle of a job it may not look at its input soon; its files are written atomically.
             process.kill()
-            process.waitForFinished(_QUIT_PATIENCE_MS)
+            # Certain, but a process with much memory on a busy machine needs a while to be cleared away.
+            process.waitForFinished(_KILL_PATIENCE_MS)
         process.deleteLater()
 
     def _start_next(self) -> None:
@@ -340,6 +350,7 @@ class _Lane(QObject):
             job.fraction = min(max(float(event.get("fraction", 0.0)), 0.0), 1.0)
             remaining = event.get("remaining_s")
             job.remaining_s = float(remaining) if remaining is not None else None
+            job.reported_s = time.monotonic()
         elif kind == "movie":
             method, path = str(event["method"]), Path(event["path"])
             job.movies[method] = path
@@ -419,7 +430,8 @@ class _Lane(QObject):
             job.message = job.message or message
             job.hint = job.hint or "A new worker is started for the next job; this one can be tried again."
             self._finish(job, "failed")
-            self._manager.worker_lost.emit(message)
+            sentences = (f"{job.label}:" if job.label else "", job.message, job.hint)
+            self._manager.worker_lost.emit(" ".join(part for part in sentences if part))
         else:
-            self._manager.worker_lost.emit(message)
+            self._manager.worker_lost.emit(f"{message} A new one is started for the next job.")
         QTimer.singleShot(0, self, self._start_next)

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from PySide6.QtWidgets import QApplication
 from app import theme
 from app.context import AppContext
 from app.main_window import MainWindow
+from app.scratch import remove_abandoned
 
 _LOG = logging.getLogger("blindcine")
 
@@ -52,6 +54,8 @@ def run_window(study: Path | None = None, files: Sequence[Path] = (), page: str 
     application.setApplicationName("blindcine")
     application.setApplicationDisplayName("blindcine")
     theme.apply_theme(application)
+    # A window that was killed left movies that carry their methods' names; no reader is to come upon them.
+    remove_abandoned(Path(tempfile.gettempdir()))
     context = AppContext()
     if study is not None:
         context.open_study(study)

@@ -92,7 +92,7 @@ class MainWindow(QMainWindow):
         context.error.connect(self._show_error)
         self.message_bar.put_away.connect(self._forget_error)
         context.page_requested.connect(self.show_page)
-        context.jobs.worker_lost.connect(self._show_message)
+        context.jobs.worker_lost.connect(self._show_error)
         self.show_page("data")
 
     @property

@@ -38,6 +38,9 @@ class ReadingSession(QObject):
     saved = Signal(object)
     """The ranking of this presentation is on the disk."""
 
+    overtaken = Signal(str)
+    """The study has a ranking of this presentation already; the sentence says what came of this one."""
+
     failed = Signal(str)
     """Loading or saving did not succeed; the sentence says why."""
 
@@ -138,7 +141,19 @@ class ReadingSession(QObject):
 
     def _refused(self, error: BaseException) -> None:
         self._saving = False
-        self._tell(error)
+        if isinstance(error, StudyError) and not self._closed and self._ranked_already():
+            # Trying again would be refused for ever: the way leads on to the next clip.
+            self.overtaken.emit(str(error))
+            self.advance()
+        else:
+            self._tell(error)
+
+    def _ranked_already(self) -> bool:
+        """Tell whether this presentation was ranked in another window, or saved before something failed."""
+        try:
+            return self._study.next_presentation(self._reader) != self._current
+        except StudyError:
+            return False
 
     def _tell(self, error: BaseException) -> None:
         """Say an expected failure on this page; anything else is for the error hook."""

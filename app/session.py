@@ -123,6 +123,14 @@ class MethodShelf(QObject):
                 return str(method.get("label") or name)
         return name.replace("_", " ")
 
+    def caution(self, name: str, sampling: str) -> str:
+        """What whoever looks at a movie of this method and sampling has to know; empty if nothing."""
+        for method in self._methods:
+            if method["name"] == name:
+                model = (method.get("model") or {}).get(sampling) or {}
+                return str(model.get("caution") or "")
+        return ""
+
     def _answered(self, job: Job) -> None:
         self._job = None
         self.error = job.message
@@ -157,21 +165,21 @@ class SessionScans(QObject):
         return len(self._scans)
 
     def add_files(self, paths: Iterable[Path], *, subject: str = "", plane: str = "") -> list[SessionScan]:
-        """Open files, each once; returns the new scans, which are still being read."""
-        known = {scan.path for scan in self._scans}
+        """Open files, each once; returns the new scans, which are still being read.
+
+        A file that could not be read is read again: it may have been copied anew since.
+        """
+        known = {scan.path: scan for scan in self._scans}
         new = []
         for path in dict.fromkeys(Path(path).absolute() for path in paths):
             if path in known:
+                self._read_again(known[path])
                 continue
             scan = SessionScan(path, subject=subject, plane=plane)
             self._scans.append(scan)
             new.append(scan)
             self.added.emit(scan)
-            self._jobs.submit(
-                {"command": "inspect", "path": path},
-                label=scan.name,
-                on_finished=partial(self._inspected, scan),
-            )
+            self._inspect(scan)
         return new
 
     def remove(self, scan: SessionScan) -> None:
@@ -193,7 +201,10 @@ class SessionScans(QObject):
         self.changed.emit(scan)
 
     def request_preview(self, scan: SessionScan, out: Path) -> None:
-        """Have a quick movie made into the file `out`, once; `changed` tells when it is there."""
+        """Have a quick movie made into the file `out`, once; `changed` tells when it is there.
+
+        After a failure none is tried until `forget_preview_error`.
+        """
         if (
             scan.state != "ready"
             or scan.preview is not None
@@ -207,6 +218,10 @@ class SessionScans(QObject):
             on_finished=partial(self._previewed, scan),
         )
 
+    def forget_preview_error(self, scan: SessionScan) -> None:
+        """Let a preview that failed be tried again: a drive may have been plugged in."""
+        scan.preview_error = ""
+
     def by_sha256(self, sha256: str) -> SessionScan | None:
         """The open scan whose file has this SHA-256."""
         return next((scan for scan in self._scans if sha256 and scan.sha256 == sha256), None)
@@ -214,6 +229,19 @@ class SessionScans(QObject):
     def notify(self, scan: SessionScan) -> None:
         """Announce that a page has changed a scan's fields."""
         self.changed.emit(scan)
+
+    def _inspect(self, scan: SessionScan) -> None:
+        self._jobs.submit(
+            {"command": "inspect", "path": scan.path},
+            label=scan.name,
+            on_finished=partial(self._inspected, scan),
+        )
+
+    def _read_again(self, scan: SessionScan) -> None:
+        if scan.state == "unreadable":
+            scan.state, scan.error = "reading", ""
+            self.changed.emit(scan)
+            self._inspect(scan)
 
     def _inspected(self, scan: SessionScan, job: Job) -> None:
         if job.state == "done":

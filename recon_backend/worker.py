@@ -40,6 +40,7 @@ SCHEMA = 1
 PREVIEW_FRAMES = 24
 DEVICES = ("auto", "cpu", "gpu")
 
+_STARTING = "Starting the framework"
 _READING_SHARE = 0.05
 _PROGRESS_INTERVAL_S = 0.1
 _EARLIEST_ESTIMATE_S = 0.5
@@ -95,9 +96,16 @@ class ReconstructionBackend:
     ) -> Iterator[FinishedMovie]:
         """Movies at `out/<name>_<method>.h5`, the name being that of the acquisition."""
         acquisition = _open(path, _part(progress, 0.0, _READING_SHARE))
+        share = _part(progress, _READING_SHARE, 1.0)
+        if any(method != "gridded" for method in methods):
+            from recon_backend.device import use
+
+            # The first time this takes longer than many a reconstruction, and must not look like a hang.
+            share(_STARTING, 0.0)
+            with use(device):
+                pass
         from recon_backend.reconstruct import reconstruct_all  # heavy
 
-        share = _part(progress, _READING_SHARE, 1.0)
         movies: Iterator[tuple[str, Movie]] = reconstruct_all(
             acquisition, methods, progress=share, device=device
         )
@@ -287,23 +295,27 @@ class _Worker:
         began = time.monotonic()
         reported = -_PROGRESS_INTERVAL_S
         last_phase = ""
+        pace_from = (0.0, 0.0)
 
         def report(phase: str, fraction: float) -> None:
-            nonlocal reported, last_phase
+            nonlocal reported, last_phase, pace_from
             if job.cancelled.is_set():
                 raise Cancelled("cancelled by the user")
             elapsed = time.monotonic() - began
             if phase == last_phase and elapsed - reported < _PROGRESS_INTERVAL_S and fraction < 1:
                 return
-            reported, last_phase = elapsed, phase
             fraction = min(max(float(fraction), 0.0), 1.0)
-            known = fraction > 0 and elapsed >= _EARLIEST_ESTIMATE_S
+            if last_phase == _STARTING != phase:
+                pace_from = (elapsed, fraction)  # how long a framework starts tells nothing about the work
+            reported, last_phase = elapsed, phase
+            worked, advanced = elapsed - pace_from[0], fraction - pace_from[1]
+            known = advanced > 0 and worked >= _EARLIEST_ESTIMATE_S
             self._emit(
                 "progress",
                 id=job.identifier,
                 phase=phase,
                 fraction=round(fraction, 4),
-                remaining_s=round(elapsed * (1 - fraction) / fraction, 1) if known else None,
+                remaining_s=round(worked * (1 - fraction) / advanced, 1) if known else None,
             )
 
         return report

@@ -16,6 +16,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +40,7 @@ Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 GENESIS_HASH = "0" * 64
 ANCHOR_NAME = "head.json"
 BUSY_TIMEOUT_S = 30.0
+_LEAST_FREE_BYTES = 1 << 18
 _FLOAT_TAG = "$float"
 _URL_PREFIX = "sqlite:///"
 
@@ -343,7 +346,19 @@ class EventLog:
         try:
             yield
         except DatabaseError as error:
-            raise StudyError(f"The event log '{self.path.name}' cannot be used: {error.orig}.") from error
+            raise StudyError(self._reason(error)) from error
+
+    def _reason(self, error: DatabaseError) -> str:
+        """Say what hinders the database; its own words for the first two help nobody ("disk I/O error")."""
+        folder = self.path.parent
+        if not all(os.access(path, os.W_OK) for path in (folder, self.path)):
+            return (
+                f"The study's folder '{folder}' cannot be written to, which its event log needs even for "
+                "looking at it: copy the folder to a place where you may write."
+            )
+        if shutil.disk_usage(folder).free < _LEAST_FREE_BYTES:
+            return f"The disk that holds the study's folder '{folder}' is full: make room on it first."
+        return f"The event log '{self.path.name}' cannot be used: {error.orig}."
 
 
 def _anchor_content(sequence: int, digest: str) -> bytes:

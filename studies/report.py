@@ -225,11 +225,18 @@ def statistic_rows(groups: Sequence[Group]) -> list[StatisticRow]:
 # Files
 
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
 def _cell(value: str | float | None) -> str:
-    """A CSV cell: empty for None, ten significant digits for floats, nothing else touched."""
+    """A CSV cell: empty for None, ten significant digits for floats, text that is no formula."""
     if value is None:
         return ""
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    text = str(value)
+    # A spreadsheet runs a cell that begins like a formula; a reader's note must stay a note.
+    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA_STARTS) else text
 
 
 def csv_bytes(rows: Sequence[Any], row_type: type[Any]) -> bytes:

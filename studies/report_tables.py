@@ -179,7 +179,7 @@ def tables_of(study: Study) -> StudyTables:
     subjects = {clip.subject for clip in study.clips}
     unread = sum(study.missing_rankings().values())
     facts = [
-        ("Clips", f"{len(study.clips)} of {len(subjects)} subject(s)"),
+        ("Clips", f"{len(study.clips)} of {len(subjects)} {'subject' if len(subjects) == 1 else 'subjects'}"),
         ("Readers", ", ".join(study.readers)),
         ("Rankings", f"{len(study.rankings)} committed, {unread} missing"),
         ("Observers (measurements)", ", ".join(sorted({m.observer for m in study.measurements})) or "none"),
@@ -188,7 +188,7 @@ def tables_of(study: Study) -> StudyTables:
             "Grey scale of the panels",
             in_words(study.protocol.grey_scale).lower() + ", one rule for all arms of a clip",
         ),
-        ("Event log", f"{study.head.sequence} events, last hash {study.head.hash[:16]}…"),
+        ("Head of the event log", str(study.head)),
     ]
     return StudyTables(
         name=study.name,

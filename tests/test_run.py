@@ -129,6 +129,15 @@ def test_a_broken_environment_is_made_anew(run: ModuleType, calls: list[str], da
     assert calls == ["make", "reader", "checkout"] * 2
 
 
+def test_an_update_of_the_same_python_keeps_the_environment(
+    run: ModuleType, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.set_up("reader")
+    monkeypatch.setattr(run.sys, "version", sys.version.replace("(", "(another build, "))
+    run.set_up("reader")
+    assert calls == ["make", "reader", "checkout"]
+
+
 def test_a_half_made_environment_is_replaced_by_a_working_one(
     run: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             for movie in reconstruct_file(
                 path, arguments.method or [ALL], arguments.out, arguments.device, label
-            ):
+            ).values():
                 say(str(movie))
         except expected_errors() as error:
             if isinstance(error, KeyboardInterrupt | ImportError):
@@ -53,8 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 2 if failures else 0
 
 
-def reconstruct_file(path: Path, methods: Sequence[str], out: Path, device: str, label: str) -> list[Path]:
-    """Write `out/<stem>_<method>.h5` for each method and return the paths.
+def reconstruct_file(
+    path: Path, methods: Sequence[str], out: Path, device: str, label: str
+) -> dict[str, Path]:
+    """Write `out/<name>_<method>.h5` for each method and return the paths by method.
+
+    The name is the acquisition's: the file's stem, unless that names the patient.
 
     Args:
         path: raw data.
@@ -71,12 +75,12 @@ def reconstruct_file(path: Path, methods: Sequence[str], out: Path, device: str,
 
     acquisition = open_acquisition(path)
     names = method_names(methods, acquisition.sampling)
-    movies = []
+    movies = {}
     with progress_bar(label) as progress:
         for method, movie in reconstruct_all(acquisition, names, progress=progress, device=device):
-            target = out / f"{path.stem}_{method}.h5"
+            target = out / f"{acquisition.name}_{method}.h5"
             movie.save(target)
-            movies.append(target)
+            movies[method] = target
     return movies
 
 

@@ -6,7 +6,6 @@ import argparse
 import csv
 import getpass
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +85,12 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
     step = _step(steps, "status", status, "print scans, readers and progress")
     step.add_argument("--json", action="store_true", help="print JSON")
 
-    _step(steps, "verify", verify, "check the event log's chain, the movies and the sealed key")
+    step = _step(steps, "verify", verify, "check the event log's chain, the movies and the sealed key")
+    step.add_argument(
+        "--noted",
+        metavar="HEAD",
+        help="log head that `status` printed earlier, kept outside the folder: the log must still hold it",
+    )
 
 
 def _step(
@@ -200,6 +204,7 @@ def import_scan(study: Study, path: Path, subject: str, plane: str, label: str |
 def reconstruct_scans(arguments: argparse.Namespace) -> int:
     """Reconstruct every incomplete scan with the study's arms and attach the movies."""
     from app.commands.reconstruct import reconstruct_file
+    from app.scratch import ScratchFolder
 
     study = open_study(arguments.folder)
     arms = study.arms
@@ -210,18 +215,16 @@ def reconstruct_scans(arguments: argparse.Namespace) -> int:
                 f"The raw file of scan {scan.scan_id} is not known; attach its movies instead."
             )
         label = f"{scan.subject} {scan.plane} {scan.sampling} ({number} of {len(waiting)})"
-        with tempfile.TemporaryDirectory(prefix="blindcine-") as folder:
-            paths = reconstruct_file(scan.raw_path, arms, Path(folder), arguments.device, label)
-            study.attach_movies(scan.scan_id, movies_by_method(paths, scan.raw_path.stem))
+        scratch = ScratchFolder()
+        try:
+            movies = reconstruct_file(scan.raw_path, arms, scratch.path, arguments.device, label)
+            study.attach_movies(scan.scan_id, movies)
+        finally:
+            scratch.remove()
     say(
         f"{len(waiting)} scans reconstructed; {len(study.scans)} of {len(study.scans)} have all their movies."
     )
     return 0
-
-
-def movies_by_method(paths: Sequence[Path], stem: str) -> dict[str, Path]:
-    """Return movies named `<stem>_<method>.h5` by their method."""
-    return {path.stem.removeprefix(f"{stem}_"): path for path in paths}
 
 
 def attach(arguments: argparse.Namespace) -> int:
@@ -412,7 +415,11 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Print the study's state; while it is blinded nothing here tells methods apart."""
+    """Print the study's state; while it is blinded nothing here tells methods apart.
+
+    The log's head (number and hash of its last event), noted outside the folder, is what tells later whether
+    the whole folder was replaced by an older copy: `verify --noted`.
+    """
     study = open_study(arguments.folder)
     scans = [
         {
@@ -437,10 +444,18 @@ def status(arguments: argparse.Namespace) -> int:
                     name: {"ranked": done, "total": total} for name, (done, total) in readers.items()
                 },
                 "measurements": len(study.measurements),
+                "log_head": str(study.head),
             }
         )
         return 0
-    say_fields({"study": study.name, "phase": study.phase, "movies per clip": study.arm_count})
+    say_fields(
+        {
+            "study": study.name,
+            "phase": study.phase,
+            "movies per clip": study.arm_count,
+            "log head": str(study.head),
+        }
+    )
     say()
     say_table(
         ("scan", "clip", "subject", "plane", "sampling", "movies"),
@@ -458,7 +473,9 @@ def status(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Verify the study."""
+    from studies.log import Anchor
+
     study = open_study(arguments.folder)
-    study.verify()
+    study.verify(None if arguments.noted is None else Anchor.parse(arguments.noted))
     say(f"Sound: {len(study.events)} events, {sum(len(clip.movie_ids) for clip in study.clips)} movies.")
     return 0

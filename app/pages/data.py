@@ -60,8 +60,10 @@ _COLUMN_WIDTHS = (180, 84, 108, 84, 92, 64, 90, 56, 136)
 _RIGHT_ALIGNED = (_MATRIX, _FRAMES, _FRAME_TIME, _COILS)
 _MILLISECONDS = 1000
 _NARROW_PAGE = 1300
+_NARROWEST_PAGE = 1050
 _PREVIEW_WIDTH = 348
 _NARROW_PREVIEW_WIDTH = 300
+_NARROWEST_PREVIEW_WIDTH = 270
 _EVENT_LOG = "events.sqlite3"
 _UNSET = "not set"
 _UNITS = {"_ms": "ms", "_s": "s", "_t": "T", "_hz": "Hz", "_deg": "°", "_mm": "mm"}
@@ -226,7 +228,9 @@ def _summary_text(summary: dict[str, Any], column: int) -> str:
     if column == _COILS:
         return str(summary.get("coils", ""))
     frame_time_s = summary.get("frame_time_s")
-    return f"{frame_time_s * _MILLISECONDS:.1f} ms" if frame_time_s is not None else ""
+    if frame_time_s is None:
+        return ""
+    return f"{frame_time_s * _MILLISECONDS:.1f} ms" if frame_time_s < 1 else f"{frame_time_s:.3g} s"
 
 
 class _PlaneDelegate(QStyledItemDelegate):
@@ -353,7 +357,12 @@ class DataPage(QWidget):
         narrow = self.width() < _NARROW_PAGE
         for column in (_FRAMES, _COILS):
             self.table.setColumnHidden(column, narrow)
-        self.preview.set_width(_NARROW_PREVIEW_WIDTH if narrow else _PREVIEW_WIDTH)
+        narrowest = self.width() < _NARROWEST_PAGE
+        for column in (_MATRIX, _FRAME_TIME):
+            self.table.setColumnHidden(column, narrowest)
+        self.study_box.set_brief(narrowest)
+        width = _NARROW_PREVIEW_WIDTH if narrow else _PREVIEW_WIDTH
+        self.preview.set_width(_NARROWEST_PREVIEW_WIDTH if narrowest else width)
 
     def selected_scans(self) -> list[SessionScan]:
         """The selected rows, from top to bottom."""
@@ -499,6 +508,7 @@ class DataPage(QWidget):
         box.new_button.clicked.connect(self._new_study)
         box.open_button.clicked.connect(self._open_study)
         box.add_button.clicked.connect(self._add_to_study)
+        box.take_out_button.clicked.connect(self._take_out_of_study)
         box.reconstruct_button.clicked.connect(self._reconstruct_all)
         box.lock_button.clicked.connect(self._lock)
         box.read_button.clicked.connect(lambda: self._context.page_requested.emit("read"))
@@ -542,10 +552,15 @@ class DataPage(QWidget):
         elif self._attaching or any(not job.finished for job in self._study_jobs.values()):
             activity = "Reconstructing…"
         addable = [scan for scan in self.selected_scans() if self._addable(scan)]
-        self.study_box.show_study(self._overview, len(addable), activity)
+        self.study_box.show_study(self._overview, len(addable), len(self._removable()), activity)
 
     def _addable(self, scan: SessionScan) -> bool:
         return scan.state == "ready" and scan.path not in self._study_scans
+
+    def _removable(self) -> list[Scan]:
+        """The selected scans that are in the study; one whose movies are just being stored has to stay."""
+        chosen = [self._study_scans.get(scan.path) for scan in self.selected_scans()]
+        return [scan for scan in chosen if scan is not None and scan.scan_id not in self._attaching]
 
     def _new_study(self) -> None:
         start = str(self._context.settings.value("study/folder", str(Path.home())))
@@ -572,9 +587,10 @@ class DataPage(QWidget):
         unnamed = next((scan for scan in scans if not scan.subject or not scan.plane), None)
         if unnamed is not None:
             missing = "subject" if not unnamed.subject else "plane"
-            self._context.error.emit(
-                f"Give “{unnamed.name}” a {missing} first: double click its cell in the table."
-            )
+            self._context.message.emit(f"Give “{unnamed.name}” a {missing} first, then add it.")
+            cell = self.model.index(self.model.row_of(unnamed), _PLANE if unnamed.subject else _SUBJECT)
+            self.table.scrollTo(cell)
+            self.table.edit(cell)
             return
         wanted = [
             (scan.path, scan.sha256, scan.subject, scan.plane, scan.sampling, scan.name) for scan in scans
@@ -587,6 +603,23 @@ class DataPage(QWidget):
                 )
 
         self._context.run_study_task(add)
+
+    def _take_out_of_study(self) -> None:
+        """Take the selected scans out of the study: one that cannot be reconstructed would bar its lock."""
+        study = self._design_study()
+        identifiers = [scan.scan_id for scan in self._removable()]
+        if study is None or not identifiers:
+            return
+        for scan_id in identifiers:
+            job = self._study_jobs.get(scan_id)
+            if job is not None:
+                self._context.jobs.cancel(job.job_id)
+
+        def take_out() -> None:
+            for scan_id in identifiers:
+                study.remove_scan(scan_id)
+
+        self._context.run_study_task(take_out)
 
     def _reconstruct_all(self) -> None:
         study = self._design_study()
@@ -620,7 +653,7 @@ class DataPage(QWidget):
 
     def _reconstructed(self, study: Study, scan_id: str, job: Job) -> None:
         self._study_jobs[scan_id] = job
-        if job.state != "done":
+        if job.state != "done" or job.cancel_asked:
             if job.state == "failed":
                 self._context.error.emit(f"{job.label}: {job.message}")
             self.model.refresh_states()
@@ -747,6 +780,7 @@ class ScanPreview(QFrame):
             self.row.set_placeholders([""], ["Select a scan to see it."])
             return
         self.row.set_placeholders([""], ["Making a preview…"])
+        self._context.scans.forget_preview_error(scan)
         self.refresh(scan)
 
     def refresh(self, scan: SessionScan) -> None:
@@ -826,7 +860,8 @@ def _detail(name: str, value: str | float) -> tuple[str, str]:
     if isinstance(value, (int, float)) and suffix == "_hz":
         value, unit = value / _MEGAHERTZ, "MHz"
     text = f"{value:.5g}" if isinstance(value, float) else str(value)
-    return label, f"{text} {unit}".strip()
+    gap = "" if unit == "°" else " "
+    return label, f"{text}{gap}{unit}".strip()
 
 
 def _lengths(values: Sequence[float]) -> str:
@@ -850,6 +885,8 @@ class StudyBox(QFrame):
         self.new_button = QPushButton(theme.icon("study"), " New study…")
         self.open_button = QPushButton(theme.icon("folder"), " Open study…")
         self.add_button = QPushButton(theme.icon("add"), " Add selected scans")
+        self.take_out_button = QPushButton(theme.icon("remove"), " Take out of study")
+        self.take_out_button.setToolTip("Take the selected scans and their movies out of the study")
         self.reconstruct_button = QPushButton(theme.icon("reconstruct"), " Reconstruct all")
         self.reconstruct_button.setToolTip(
             "Reconstruct every scan of the study that has no movies, in all arms"
@@ -864,7 +901,7 @@ class StudyBox(QFrame):
         texts.addWidget(self.status)
         buttons = QGridLayout()
         buttons.setSpacing(8)
-        everything = (self.new_button, self.open_button, *self._steps)
+        everything = (self.new_button, self.open_button, self.take_out_button, *self._steps)
         for column, button in enumerate(everything):
             buttons.addWidget(button, 0, column)
         layout = QHBoxLayout(self)
@@ -873,12 +910,24 @@ class StudyBox(QFrame):
         layout.addLayout(texts, 1)
         layout.addLayout(buttons)
 
-    def show_study(self, study: StudyOverview | None, addable: int, activity: str) -> None:
+    def set_brief(self, brief: bool) -> None:
+        """Call the buttons by fewer words, for a narrow page."""
+        for button, full, short in (
+            (self.new_button, "New study…", "New…"),
+            (self.open_button, "Open study…", "Open…"),
+            (self.add_button, "Add selected scans", "Add selected"),
+            (self.take_out_button, "Take out of study", "Take out"),
+        ):
+            button.setText(f" {short if brief else full}")
+            button.setAccessibleName(full)
+
+    def show_study(self, study: StudyOverview | None, addable: int, removable: int, activity: str) -> None:
         """Show a study.
 
         Args:
             study: the open study, or None.
             addable: how many of the selected scans could be added.
+            removable: how many of the selected scans could be taken out of the study.
             activity: what is being done to the study, or an empty string.
         """
         phase = study.phase if study is not None else None
@@ -886,8 +935,10 @@ class StudyBox(QFrame):
         complete = sum(scan.complete for scan in scans)
         busy = bool(activity)
         design = phase == "design"
-        self.new_button.setVisible(study is None or not scans)
-        self.add_button.setVisible(design)
+        taking_out = design and removable > 0 and not addable
+        self.take_out_button.setVisible(taking_out)
+        self.take_out_button.setEnabled(activity != "Locking…")
+        self.add_button.setVisible(design and not taking_out)
         self.reconstruct_button.setVisible(design)
         self.lock_button.setVisible(design)
         self.read_button.setVisible(phase in ("reading", "unblinded"))

@@ -123,7 +123,8 @@ class ReadPage(QWidget):
         return super().focusNextPrevChild(forward)
 
     def _on_study_changed(self) -> None:
-        if self._session is not None and self._session.study is self._context.study:
+        study = self._context.study
+        if self._session is not None and self._session.study is study and study.phase == "reading":
             return
         self._end_session()
         self._refresh_chooser()

@@ -247,6 +247,8 @@ class ReconstructPage(QWidget):
         for name, box in self.method_boxes.items():
             usable = not samplings or any(name in self._context.methods.names(each) for each in samplings)
             box.setEnabled(usable)
+            cautions = {self._context.methods.caution(name, each) for each in samplings}
+            box.setToolTip("\n".join(sorted(cautions - {""})))
         count = f" {len(scans)} scans" if len(scans) > 1 else ""
         self.start_button.setText(f" Reconstruct{count}")
         self.start_button.setEnabled(bool(scans and methods))
@@ -292,15 +294,17 @@ class ReconstructPage(QWidget):
             self._context.scans.notify(scan)
 
     def _on_movie(self, job_id: str, method: str, path: Path) -> None:
-        for scan in self._context.scans:
-            if scan.reconstruction == job_id:
-                scan.movies[method] = path
-                scan.seconds[method] = dict(self._context.jobs.job(job_id).seconds.get(method, {}))
-                self._context.scans.notify(scan)
+        scan = self._scan_of_job.get(job_id)
+        if scan is not None:
+            scan.movies[method] = path
+            scan.seconds[method] = dict(self._context.jobs.job(job_id).seconds.get(method, {}))
+            self._context.scans.notify(scan)
 
     def _on_finished(self, scan: SessionScan, job: Job) -> None:
         if scan.reconstruction == job.job_id:
             scan.reconstruction = None
+        if job.state == "failed" and not self.isVisible():
+            self._context.error.emit(f"{job.label}: {job.message}")
         self._context.scans.notify(scan)
 
     def _on_job_changed(self, job: Job) -> None:
@@ -337,6 +341,7 @@ class ReconstructPage(QWidget):
             self._facts.setText("")
             self._shown_methods = ()
             self.row.set_placeholders([""] * 3, ["", "Open scans on the Data page.", ""])
+            self.row.set_footers([])
             return
         self._heading.setText(scan.name)
         self._facts.setText(_facts(scan))
@@ -361,10 +366,12 @@ class ReconstructPage(QWidget):
     def _show_placeholders(self, scan: SessionScan, methods: Sequence[str]) -> None:
         if not methods:
             self.row.set_placeholders([""] * 3, ["", "Choose methods and press Reconstruct.", ""])
+            self.row.set_footers([])
             return
         job = self._context.jobs.job(scan.reconstruction) if scan.reconstruction is not None else None
         messages = [self._pending_text(job, method) if job is not None else "No movie" for method in methods]
         self.row.set_placeholders([self._context.methods.label(method) for method in methods], messages)
+        self._show_cautions(scan, methods)
 
     def _load(self, scan: SessionScan, methods: tuple[str, ...], ready: tuple[str, ...]) -> None:
         self._loading = (scan, ready)
@@ -392,10 +399,23 @@ class ReconstructPage(QWidget):
         self.row.set_clip(
             movies, labels, clip.frame_times_s, pixel_spacing_mm=clip.pixel_spacing_mm, keep_view=keep_view
         )
+        self._show_cautions(scan, methods)
         if scan.reconstruction is not None:
             self._on_job_changed(self._context.jobs.job(scan.reconstruction))
         if self.isVisible():
             self.row.clock.play()
+
+    def _show_cautions(self, scan: SessionScan, methods: Sequence[str]) -> None:
+        """Say under each network's movie what its model's manifest warns of."""
+        cautions = [self._context.methods.caution(method, scan.sampling) for method in methods]
+        footers = []
+        for caution in cautions if any(cautions) else ():
+            footer = styled_label("warning", caution)
+            footer.setWordWrap(True)
+            footer.setAlignment(Qt.AlignmentFlag.AlignTop)
+            footer.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            footers.append(footer)
+        self.row.set_footers(footers)
 
     def _save(self) -> None:
         scan = self._current_scan()

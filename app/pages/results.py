@@ -429,7 +429,7 @@ class _TablesView(QWidget):
     def _fill(self) -> None:
         exact = self.kind.currentData() == _EXACT
         self.say(
-            f"Mean ± SD over clips; p below {self._alpha:g} in bold."
+            f"Mean ± SD over clips, of ranks over clips and readers; p ≤ {self._alpha:g} in bold."
             + (" Exact tests." if exact else " Asymptotic tests, as in the paper."),
             "muted",
         )
@@ -541,10 +541,9 @@ def _sentences(group: Group) -> list[str]:
         notes.append(note if len(labels) == len(measured) else f"{', '.join(labels)}: {note}")
     for row in group.agreement:
         pair = row.pair
-        low, high = pair.kappa_interval
         notes.append(
             f"{pair.first} and {pair.second}: the same order in {100 * pair.identical_orders:.0f} % of the "
-            f"clips, weighted kappa {_number(pair.kappa_quadratic)} ({_number(low)} to {_number(high)}), "
+            f"clips, weighted kappa {_number(pair.kappa_quadratic)}{_interval(pair.kappa_interval)}, "
             f"Kendall's W {_number(row.mean_kendall_w)}."
         )
     if group.position is not None:
@@ -558,7 +557,12 @@ def _sentences(group: Group) -> list[str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "–"
+    return f"{value:.2f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    """An interval in brackets; nothing where too few clips give none."""
+    return f" ({_number(ends[0])} to {_number(ends[1])})" if all(map(math.isfinite, ends)) else ""
 
 
 def _alignment(place: int) -> Qt.AlignmentFlag:

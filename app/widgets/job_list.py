@@ -20,6 +20,7 @@ from app.session import MethodShelf
 from app.widgets.elements import styled_label
 
 _SECONDS_PER_MINUTE = 60
+_LEAST_TEXT_WIDTH = 90
 _STATE_ICONS = {
     "queued": ("clock", theme.MUTED),
     "running": ("reconstruct", theme.ACCENT),
@@ -60,6 +61,8 @@ class JobRow(QFrame):
         self._name = QLabel(job.label)
         self._status = styled_label("muted")
         self._status.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        for label in (self._name, self._status):
+            label.setMinimumWidth(_LEAST_TEXT_WIDTH)  # in a narrow window the text gives way, not the button
         self._bar = QProgressBar()
         self._bar.setRange(0, 1000)
         self._bar.setTextVisible(False)

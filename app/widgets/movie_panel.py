@@ -290,7 +290,7 @@ class MoviePanel(QWidget):
         font.setWeight(QFont.Weight.DemiBold)
         painter.setFont(font)
         area = QRectF(self.rect()).adjusted(12, 8, -12, -8)
-        flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop
+        flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap
         # A dark outline keeps the letter readable on bright fat without covering the image by a box.
         painter.setPen(QColor(0, 0, 0, 170))
         for right, down in ((-1, -1), (1, -1), (-1, 1), (1, 1), (0, 2)):

@@ -275,7 +275,10 @@ class PanelRow(QWidget):
             panel.update()
 
     def set_footers(self, footers: Sequence[QWidget]) -> None:
-        """Put a page's own widget (rank buttons, say) below each panel; replaces the earlier ones."""
+        """Put a page's own widget (rank buttons, say) below each panel; replaces the earlier ones.
+
+        A page that changes the number of panels sets them after the panels.
+        """
         for footer in self._footers:
             self._grid.removeWidget(footer)
             if footer not in footers:
@@ -283,6 +286,7 @@ class PanelRow(QWidget):
         self._footers = list(footers)
         for position, footer in enumerate(self._footers):
             self._grid.addWidget(footer, 2, position)
+        self._balance_rows()
 
     def handle_key(self, event: QKeyEvent) -> bool:
         """Do what a playback key asks; pages call this from their `keyPressEvent`.
@@ -370,7 +374,7 @@ class PanelRow(QWidget):
         panel_width = self.width() / max(len(self.panels), 1)
         fitting = panel_width * height * self.view_state.pixel_aspect / width
         available = self.height() - self.transport.sizeHint().height()
-        available -= max((footer.sizeHint().height() for footer in self._footers), default=0)
+        available -= max((_height_of(footer, panel_width) for footer in self._footers), default=0)
         share = (available - fitting) / available if available > 0 else 0.0
         share = (
             min(max(share, _SMALLEST_PROFILE_SHARE), _LARGEST_PROFILE_SHARE)
@@ -422,6 +426,12 @@ class PanelRow(QWidget):
             self._dragging_line = False
             return True
         return False
+
+
+def _height_of(widget: QWidget, width: float) -> int:
+    """How high a widget wants to be at a width; wrapped text is higher in a narrow column."""
+    wrapped = widget.heightForWidth(int(width))
+    return wrapped if wrapped >= 0 else widget.sizeHint().height()
 
 
 _KEY_ACTIONS: dict[Qt.Key, Callable[[PlaybackClock], None]] = {

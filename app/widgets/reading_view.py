@@ -62,6 +62,7 @@ class ReadingView(QWidget):
         self._session: ReadingSession | None = None
         self._total = 0
         self._notice = ""
+        self._notice_role = "muted"
         self._was_playing = False
         self._stopwatch = QElapsedTimer()
         self._seconds_before = 0.0
@@ -91,6 +92,7 @@ class ReadingView(QWidget):
         session.loading.connect(self._on_loading)
         session.shown.connect(self._on_clip)
         session.saved.connect(self._on_saved)
+        session.overtaken.connect(self._on_overtaken)
         session.failed.connect(self._on_failed)
 
     def clear(self) -> None:
@@ -119,7 +121,9 @@ class ReadingView(QWidget):
 
     def take_key(self, event: QKeyEvent) -> bool:
         """Do what a key asks; True if it was one of ours."""
-        if event.key() == Qt.Key.Key_Escape and self.help.isVisible():
+        closing = (Qt.Key.Key_Escape, Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if event.key() in closing and self.help.isVisible():
+            # Enter too: nobody means to save a ranking that the help covers.
             self.help.hide()
             return True
         if event.text() == "?":
@@ -285,8 +289,8 @@ class ReadingView(QWidget):
         self._was_playing = True
         self._update_controls()
         if self._notice:
-            self._say(f"{self._notice}      {self._prompt()}", "muted")
-            self._notice = ""
+            self._say(f"{self._notice}      {self._prompt()}", self._notice_role)
+            self._notice, self._notice_role = "", "muted"
         if self.isVisible():
             self._stopwatch.start()
             self.row.clock.play()
@@ -294,6 +298,11 @@ class ReadingView(QWidget):
     def _on_saved(self, presentation: Presentation) -> None:
         self._progress.setValue(self._progress.value() + 1)
         self._notice = f"Clip {presentation.index + 1} is saved ({self._notice})."
+
+    def _on_overtaken(self, message: str) -> None:
+        if self._session is not None:
+            self._progress.setValue(self._session.study.progress(self._session.reader)[0])
+        self._notice, self._notice_role = message, "warning"
 
     def _on_failed(self, message: str) -> None:
         self._notice = ""

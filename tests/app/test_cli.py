@@ -134,7 +134,13 @@ def test_a_study_by_commands_alone(
         "Ann": {"ranked": 2, "total": 2},
         "Bob": {"ranked": 2, "total": 2},
     }
-    assert main(["study", "verify", study]) == 0
+    head = json.loads(text)["log_head"]
+    assert head == str(Study.open(study_folder).head)
+    assert main(["study", "status", study]) == 0
+    assert any(line.split() == ["log", "head", head] for line in capsys.readouterr().out.splitlines())
+    assert main(["study", "verify", study, "--noted", head]) == 0
+    assert main(["study", "verify", study, "--noted", f"{head[:-1]}{'0' if head[-1] != '0' else '1'}"]) == 2
+    assert "the anchor noted elsewhere" in capsys.readouterr().err
     assert main(["study", "unblind", study, "--actor", "Dee"]) == 0
     capsys.readouterr()
     assert main(["study", "export", study, "--out", str(tmp_path / "results")]) == 0

@@ -19,6 +19,7 @@ from typing import Any
 
 METHODS = ("gridded", "compressed_sensing", "dl_natural", "dl_cardiac")
 LABELS = ("Gridded", "Compressed sensing", "Deep learning, natural videos", "Deep learning, cardiac data")
+CAUTION = "Short training run of {name}. Not for clinical use."
 STEP_S = 0.01
 FRAMES = 12
 SIZE = 48
@@ -103,7 +104,12 @@ class Worker:
         emit(event="started", id=identifier)
         if request["command"] == "methods":
             described = [
-                {"name": name, "label": label, "sampling": ["cartesian", "radial", "spiral"], "model": None}
+                {
+                    "name": name,
+                    "label": label,
+                    "sampling": ["cartesian", "radial", "spiral"],
+                    "model": {"radial": {"caution": CAUTION.format(name=name)}} if "dl" in name else {},
+                }
                 for name, label in zip(METHODS, LABELS, strict=True)
             ]
             emit(event="result", id=identifier, methods=described)

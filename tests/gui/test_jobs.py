@@ -92,9 +92,27 @@ def test_crash_fails_the_running_job_and_the_next_goes_on(
     qtbot.waitUntil(lambda: after.finished, timeout=15_000)
     assert crash.state == "failed"
     assert "code 3" in crash.message
-    assert lost == [crash.message]
+    assert len(lost) == 1
+    assert lost[0].startswith(f"crash: {crash.message}")  # whose job it was, what happened, what to do
+    assert "tried again" in lost[0]
     assert after.state == "done"
     assert "out of memory on the device" in jobs.worker_log()
+
+
+def test_estimate_runs_down_between_reports_and_ends_when_outlasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job("job-1", {"command": "reconstruct"}, "S01", state="running")
+    now_s = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    job.started_s = now_s
+    assert job.estimate_s() is None
+    now_s, job.reported_s, job.fraction = 110.0, 110.0, 0.25
+    assert job.estimate_s() == pytest.approx(30.0)  # 10 s for a quarter
+    job.remaining_s = 8.0  # the worker's word counts more
+    assert job.estimate_s() == pytest.approx(8.0)
+    now_s = 115.0
+    assert job.estimate_s() == pytest.approx(3.0)
+    now_s = 118.5
+    assert job.estimate_s() is None
 
 
 def test_cancel_is_obeyed_and_the_worker_goes_on(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from app.context import AppContext
@@ -155,7 +155,10 @@ def test_study_from_scans_to_lock(
     assert isinstance(study, Study)
     data.select_scans(list(context.scans))
     qtbot.mouseClick(box.add_button, Qt.MouseButton.LeftButton)
-    assert "“unnamed” a subject" in window.message_bar.text
+    assert "“unnamed” a subject" in window.statusBar().currentMessage()
+    editor = data.table.findChild(QLineEdit)  # open on the cell that is missing
+    assert editor is not None
+    qtbot.keyClick(editor, Qt.Key.Key_Escape)
     context.scans.remove(scans[2])
     data.select_scans(list(context.scans))
     qtbot.mouseClick(box.add_button, Qt.MouseButton.LeftButton)
@@ -228,6 +231,91 @@ def test_failed_study_scan_can_be_tried_again(
     qtbot.waitUntil(lambda: cell(data, 0, 8) == "study: failed", timeout=PATIENCE_MS)
 
 
+def test_scan_that_cannot_be_reconstructed_is_taken_out_of_the_study(
+    data: DataPage, context: AppContext, qtbot: QtBot, raw_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    scans = opened(context, qtbot, [raw_file("S01_hang"), raw_file("S02_radial")])
+    study = Study.create(tmp_path / "study", name="S")
+    context.set_study(study)
+    box = data.study_box
+    data.select_scans(scans)
+    qtbot.mouseClick(box.add_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(box.reconstruct_button.isEnabled, timeout=PATIENCE_MS)
+    qtbot.mouseClick(box.reconstruct_button, Qt.MouseButton.LeftButton)
+    data.select_scans(scans[:1])
+    assert not box.add_button.isVisible()
+    qtbot.mouseClick(box.take_out_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: cell(data, 0, 8) == "ready", timeout=PATIENCE_MS)
+    assert box.add_button.isVisible()
+    # Its job was stopped, the other scan is reconstructed, and the study can be locked.
+    qtbot.waitUntil(box.lock_button.isEnabled, timeout=PATIENCE_MS)
+    assert [scan.sampling for scan in study.scans] == ["radial"]
+    states = [job.state for job in context.jobs.jobs if job.command == "reconstruct"]
+    assert states == ["cancelled", "done"]
+
+
+def test_a_networks_caution_stands_below_its_movie(
+    window: MainWindow,
+    reconstruct: ReconstructPage,
+    context: AppContext,
+    qtbot: QtBot,
+    raw_file: Callable[..., Path],
+) -> None:
+    opened(context, qtbot, [raw_file("S01_radial"), raw_file("S02_spiral")])
+    window.show_page("reconstruct")
+    qtbot.waitUntil(lambda: bool(reconstruct.method_boxes), timeout=PATIENCE_MS)
+    assert reconstruct.method_boxes["compressed_sensing"].toolTip() == ""
+    assert "dl_natural" in reconstruct.method_boxes["dl_natural"].toolTip()
+
+    def cautions() -> list[tuple[str, int]]:
+        labels = reconstruct.row.findChildren(QLabel)
+        found = [label for label in labels if label.isVisible() and "Not for clinical use" in label.text()]
+        return sorted((label.text(), label.x()) for label in found)
+
+    assert cautions() == []
+    qtbot.mouseClick(reconstruct.start_button, Qt.MouseButton.LeftButton)
+    row = reconstruct.row
+    qtbot.waitUntil(lambda: all(panel.frames is not None for panel in row.panels), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: len(cautions()) == 2, timeout=PATIENCE_MS)
+    assert cautions() == [
+        ("Short training run of dl_cardiac. Not for clinical use.", row.panels[2].x()),
+        ("Short training run of dl_natural. Not for clinical use.", row.panels[1].x()),
+    ]
+    reconstruct.scan_list.setCurrentRow(1)
+    qtbot.waitUntil(lambda: cautions() == [], timeout=PATIENCE_MS)
+
+
+def test_the_smallest_window_keeps_names_and_buttons_whole(
+    window: MainWindow,
+    data: DataPage,
+    context: AppContext,
+    qtbot: QtBot,
+    raw_file: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    opened(context, qtbot, [raw_file("cardiac_sax_cartesian")])
+    context.set_study(Study.create(tmp_path / "study", name="S"))
+    window.resize(window.minimumSize())
+    qtbot.waitUntil(lambda: window.width() == window.minimumWidth(), timeout=PATIENCE_MS)
+    box = data.study_box
+    for button in (box.new_button, box.open_button, box.add_button, box.reconstruct_button, box.lock_button):
+        assert button.width() >= button.sizeHint().width()
+    text = data.table.fontMetrics().horizontalAdvance("cardiac_sax_cartesian")
+    qtbot.waitUntil(lambda: data.table.columnWidth(0) > text, timeout=2_000)
+    window.resize(1800, 900)
+    qtbot.waitUntil(lambda: not data.table.isColumnHidden(4), timeout=PATIENCE_MS)
+    assert box.new_button.text() == " New study…"
+
+
+def test_a_crash_is_told_until_it_is_put_away(
+    window: MainWindow, context: AppContext, qtbot: QtBot, raw_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    request = {"command": "reconstruct", "path": raw_file("crash"), "methods": ["gridded"], "out": tmp_path}
+    context.jobs.submit(request, label="S01")
+    qtbot.waitUntil(window.message_bar.isVisible, timeout=PATIENCE_MS)
+    assert window.message_bar.text.startswith("S01: The reconstruction worker")
+
+
 def test_movies_appear_side_by_side_as_they_come(
     window: MainWindow,
     reconstruct: ReconstructPage,
@@ -279,6 +367,9 @@ def test_cancel_in_the_list(
     qtbot.mouseClick(reconstruct.start_button, Qt.MouseButton.LeftButton)
     (row,) = reconstruct.job_list.rows
     qtbot.waitUntil(lambda: row.job.fraction > 0, timeout=PATIENCE_MS)
+    row.job.phase = "a phase of many words " * 4
+    row.refresh()
+    assert row.minimumSizeHint().width() < 400  # else a narrow window would push the button out of sight
     qtbot.mouseClick(row._button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: row.job.state == "cancelled", timeout=PATIENCE_MS)
     qtbot.mouseClick(row._button, Qt.MouseButton.LeftButton)

@@ -77,6 +77,33 @@ def test_scans_are_opened_once_and_described(
     assert list(context.scans) == [radial]
 
 
+def test_a_file_that_could_not_be_read_is_read_again(
+    context: AppContext, qtbot: QtBot, raw_file: Callable[..., Path]
+) -> None:
+    path = raw_file("bad")
+    (scan,) = context.scans.add_files([path])
+    qtbot.waitUntil(lambda: scan.state == "unreadable", timeout=10_000)
+    scan.path = path.with_name("good.h5")  # as if the copy had been repaired
+    path.rename(scan.path)
+    assert context.scans.add_files([scan.path]) == []
+    assert (scan.state, scan.error) == ("reading", "")
+    qtbot.waitUntil(lambda: scan.state == "ready", timeout=10_000)
+
+
+def test_a_failed_preview_is_tried_again_when_asked(
+    context: AppContext, qtbot: QtBot, raw_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    (scan,) = context.scans.add_files([raw_file("S01")])
+    qtbot.waitUntil(lambda: scan.state == "ready", timeout=10_000)
+    context.scans.request_preview(scan, tmp_path / "unplugged" / "preview.h5")
+    qtbot.waitUntil(lambda: bool(scan.preview_error), timeout=10_000)
+    context.scans.request_preview(scan, tmp_path / "preview.h5")
+    assert scan.preview_job is None
+    context.scans.forget_preview_error(scan)
+    context.scans.request_preview(scan, tmp_path / "preview.h5")
+    qtbot.waitUntil(lambda: scan.preview is not None, timeout=10_000)
+
+
 def test_preview_is_made_once(
     context: AppContext, qtbot: QtBot, raw_file: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -50,6 +51,12 @@ class FakeBackend:
             for step in range(200):
                 progress("one phase", step / 200)
             progress("other phase", 1.0)
+        if path.name == "late":
+            progress("Starting the framework", 0.05)
+            time.sleep(1.0)
+            progress("work", 0.05)
+            time.sleep(0.6)
+            progress("work", 0.9)
         if path.name == "slow":
             self.started.set()
             while not self.release.wait(0.01):
@@ -200,6 +207,14 @@ def test_the_estimate_comes_from_the_time_so_far(session: Session) -> None:
     assert 0.4 < event["remaining_s"] < LONG_S
 
 
+def test_the_estimate_leaves_out_how_long_the_framework_starts(session: Session) -> None:
+    session.send({"id": 1, "command": "inspect", "path": "late"})
+    events = [event for event in session.until("result") if event["event"] == "progress"]
+    assert [event["remaining_s"] for event in events[:-1]] == [None, None]
+    # 0.6 s of work for 0.85 of the whole: a tenth is left of that pace, and nothing of the second before.
+    assert events[-1]["remaining_s"] == pytest.approx(0.6 * 0.1 / 0.85, abs=0.06)
+
+
 @pytest.mark.parametrize(
     ("kind", "code", "message"),
     [
@@ -348,12 +363,17 @@ def fake_reconstruction(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]
             progress(method, 0.5)
             yield method, movie_of(acquisition)
 
+    def use(device: str) -> nullcontext[None]:
+        calls.append(("framework", device))
+        return nullcontext()
+
     def available_methods() -> list[SimpleNamespace]:
         return [SimpleNamespace(name="gridded", label="Gridded", samplings=("radial", "spiral"), model=None)]
 
     for name, content in {
         "reconstruct": {"reconstruct": reconstruct, "reconstruct_all": reconstruct_all},
         "methods": {"available_methods": available_methods},
+        "device": {"use": use},
     }.items():
         module = ModuleType(f"recon_backend.{name}")
         vars(module).update(content)
@@ -365,21 +385,31 @@ def test_real_backend(scan: Any, tmp_path: Path, fake_reconstruction: list[tuple
     raw = scan(sampling="radial", frames=30).write(tmp_path / "scan.h5")
     backend = ReconstructionBackend()
     fractions: list[float] = []
+    phases: list[str] = []
 
-    def progress(_phase: str, fraction: float) -> None:
+    def progress(phase: str, fraction: float) -> None:
         fractions.append(fraction)
+        phases.append(phase)
 
     assert backend.inspect(raw, progress)["frames"] == 30
     fractions.clear()
     assert len(Movie.load(backend.preview(raw, tmp_path / "p" / "preview.h5", progress)).frames) == 24
     assert fractions == sorted(fractions)
     assert fractions[-1] < 1
+    fractions.clear()
     finished = list(backend.reconstruct(raw, ["gridded", "dl_natural"], tmp_path / "out", "cpu", progress))
     assert [movie.method for movie in finished] == ["gridded", "dl_natural"]
     assert finished[1].path == tmp_path / "out" / "scan_dl_natural.h5"
     assert finished[1].seconds == {"solve": 0.5}
     assert len(Movie.load(finished[1].path).frames) == 30
-    assert fake_reconstruction == [(24, "gridded", "auto"), (30, "gridded", "cpu"), (30, "dl_natural", "cpu")]
+    assert fake_reconstruction == [
+        (24, "gridded", "auto"),
+        ("framework", "cpu"),
+        (30, "gridded", "cpu"),
+        (30, "dl_natural", "cpu"),
+    ]
+    assert phases[-3:] == ["Starting the framework", "gridded", "dl_natural"]
+    assert fractions == sorted(fractions)
     assert backend.methods() == [
         {"name": "gridded", "label": "Gridded", "sampling": ["radial", "spiral"], "model": None}
     ]

@@ -256,3 +256,18 @@ def test_two_processes_append_to_one_log(log: EventLog) -> None:
     for name in ("first", "second"):
         assert [event.payload["number"] for event in events if event.actor == name] == list(range(25))
     assert json.loads(log.anchor_path.read_bytes())["sequence"] == 55
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.path.write_bytes(b"no database" * 500)
+    monkeypatch.setattr("studies.log.os.access", lambda path, _mode: path != log.path.parent)
+    with pytest.raises(StudyError, match="cannot be written to.*copy the folder"):
+        log.events()
+
+
+def test_a_full_disk_is_named(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.path.write_bytes(b"no database" * 500)
+    usage = shutil.disk_usage(log.path.parent)._replace(free=4096)
+    monkeypatch.setattr("studies.log.shutil.disk_usage", lambda _path: usage)
+    with pytest.raises(StudyError, match="is full"):
+        log.events()

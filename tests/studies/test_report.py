@@ -7,7 +7,7 @@ import html
 import math
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -447,3 +447,15 @@ def test_panel_png_shows_each_position(tmp_path: Path) -> None:
     assert b"matplotlib" not in path.read_bytes().lower()
     with pytest.raises(StudyError, match="outside the movie"):
         report_figures.panel_png(clip, tmp_path / "panel.png", frame=5)
+
+
+@dataclass(frozen=True)
+class _Note:
+    comment: str
+    value: float
+
+
+def test_a_note_is_never_a_formula() -> None:
+    """A cell that a spreadsheet would run is quoted; numbers and other text stay as they are."""
+    text = report.csv_bytes([_Note("=cmd()", -1.5), _Note("fine - really", 2.0)], _Note).decode()
+    assert text.splitlines() == ["comment,value", "'=cmd(),-1.5", "fine - really,2"]

@@ -16,6 +16,8 @@ from studies.errors import StudyError
 from studies.ranking import competition
 from studies.study import Study
 
+PASSPHRASE = "a long enough passphrase"
+
 
 class Reader:
     """A person at the page: chooses a name, looks at the clip, types."""
@@ -253,6 +255,81 @@ def test_what_cannot_be_saved_stays_on_the_screen(reader: Reader, monkeypatch: p
     reader.press(Qt.Key.Key_Return)
     reader.wait_for_rankings(1)
     assert reader.study.rankings[0].ranks == (2, 3, 1)
+
+
+def test_a_clip_that_another_window_ranked_is_passed_over(reader: Reader) -> None:
+    reader.choose("Reader One")
+    first, second, _ = reader.study.schedule("Reader One")
+    reader.see()
+    reader.type("123")
+    Study.open(reader.study.folder).commit_ranking("Reader One", first, (3, 2, 1))
+    reader.press(Qt.Key.Key_Return)
+    reader.qtbot.waitUntil(lambda: reader.page.session is not None and reader.page.session.current == second)
+    reader.wait_for_clip()
+    assert "already" in reader.view.sentence
+    assert reader.view._progress.value() == 1
+    assert [record.ranks for record in reader.study.rankings] == [(3, 2, 1)]
+
+
+def test_a_saved_ranking_whose_anchor_could_not_be_written_is_not_asked_for_again(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_path: object, _content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    reader.choose("Reader One")
+    second = reader.study.schedule("Reader One")[1]
+    reader.see()
+    reader.type("123")
+    with monkeypatch.context() as patch:
+        patch.setattr("studies.storage.write_durably", full)
+        reader.press(Qt.Key.Key_Return)
+        reader.wait_for_rankings(1)
+    reader.qtbot.waitUntil(lambda: reader.page.session is not None and reader.page.session.current == second)
+    reader.wait_for_clip()
+    assert "No space left on device" in reader.view.sentence
+    Study.open(reader.study.folder).verify()
+
+
+def test_a_log_that_cannot_even_be_read_is_told_on_the_page(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object, **_names: object) -> None:
+        raise StudyError("The disk is full.")
+
+    changes: list[bool] = []
+    reader.choose("Reader One")
+    reader.see()
+    reader.type("123")
+    reader.context.study_changed.connect(lambda: changes.append(True))
+    with monkeypatch.context() as patch:
+        patch.setattr("studies.log.EventLog.events", refuse)
+        patch.setattr("studies.log.EventLog.transaction", refuse)
+        reader.press(Qt.Key.Key_Return)
+        reader.qtbot.waitUntil(lambda: "The disk is full." in reader.view.sentence)
+        reader.qtbot.waitUntil(lambda: not reader.context.study_busy)
+        assert changes == []
+    reader.press(Qt.Key.Key_Return)
+    reader.wait_for_rankings(1)
+    assert reader.study.rankings[0].ranks == (1, 2, 3)
+
+
+def test_unblinding_ends_a_reading_under_way(reader: Reader) -> None:
+    reader.choose("Reader One")
+    reader.context.run_study_task(lambda: reader.study.unblind(PASSPHRASE, "Coordinator", force=True))
+    reader.qtbot.waitUntil(lambda: reader.page.session is None)
+    assert reader.page.chooser.isVisible()
+
+
+def test_enter_closes_the_help_and_saves_nothing(reader: Reader) -> None:
+    reader.choose("Reader One")
+    reader.see()
+    reader.type("123?")
+    assert reader.view.help.isVisible()
+    reader.press(Qt.Key.Key_Return)
+    assert not reader.view.help.isVisible()
+    assert reader.page.session is not None and reader.page.session.rankable
+    assert reader.study.rankings == []
 
 
 def test_a_clip_that_cannot_be_loaded_can_be_tried_again(
