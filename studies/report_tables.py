@@ -6,6 +6,7 @@ whatever a report says is computed from these rows, so it can be computed again 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -168,6 +169,20 @@ def measurement_rows(study: Study) -> tuple[MeasurementRow, ...]:
     return tuple(sorted(rows, key=lambda row: (row.observer, row.plane, row.sampling, row.clip, row.method)))
 
 
+def model_facts(study: Study) -> list[tuple[str, str]]:
+    """One line for each trained model that made movies of the study: its name and what it cautions of.
+
+    Raises:
+        StudyError: The study is still blinded.
+    """
+    cautions: dict[str, str] = {}
+    for provenance in study.provenance_of.values():
+        model = provenance.get("model") if isinstance(provenance, Mapping) else None
+        if model:
+            cautions[str(model.get("name", "unnamed"))] = str(model.get("caution", ""))
+    return [(f"Model {name}", caution or "no caution stated") for name, caution in sorted(cautions.items())]
+
+
 def tables_of(study: Study) -> StudyTables:
     """The rows and facts of an unblinded study.
 
@@ -188,6 +203,7 @@ def tables_of(study: Study) -> StudyTables:
             "Grey scale of the panels",
             in_words(study.protocol.grey_scale).lower() + ", one rule for all arms of a clip",
         ),
+        *model_facts(study),
         ("Head of the event log", str(study.head)),
     ]
     return StudyTables(

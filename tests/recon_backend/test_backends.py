@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
 import numpy as np
+from recon_backend import compressed_sensing as solver
 from recon_backend import device
 import keras
-from recon_backend.compressed_sensing import CompressedSensingSettings, compressed_sensing
 from recon_backend.networks import build_fastdvdnet, build_unet3d, build_varnet
 from recon_backend.preparation import prepare
 from recon_backend.sampling.encoding import line_encoding
@@ -31,11 +32,16 @@ def fill(model):
 rng = np.random.default_rng(2)
 results = {}
 with device.use("cpu"):
-    for sampling in ("cartesian", "radial"):
+    for sampling, operators in (("cartesian", ["Cartesian"]), ("radial", ["Toeplitz", "Finufft"])):
         movie = complex_object(rng.integers(0, 255, (6, 32, 32, 3), dtype=np.uint8), rng, SimulationRanges())
         prepared = prepare(simulate(movie, sampling, rng).acquisition)
-        settings = CompressedSensingSettings(iterations=4, power_iterations=8)
-        results["cs_" + sampling] = np.abs(compressed_sensing(prepared, settings).images)
+        settings = solver.CompressedSensingSettings(iterations=4, power_iterations=8)
+        for wanted in operators:
+            # In place of a timing, which may pick another operator for each backend.
+            solver._seconds = lambda candidate, probe: not type(candidate).__name__.startswith(wanted)
+            result = solver.compressed_sensing(prepared, settings)
+            assert result.operator == wanted + "Normal"
+            results["cs_" + wanted] = np.abs(result.images)
     unet = fill(build_unet3d((4, 4, 8), in_channels=4))
     results["unet3d"] = unet.predict_on_batch(rng.standard_normal((1, 8, 16, 16, 4)).astype("f"))
     fastdvdnet = fill(build_fastdvdnet((4, 4, 8)))
@@ -49,6 +55,7 @@ with device.use("cpu"):
     fastdvdnet.compile(
         optimizer=keras.optimizers.Adam(1e-3, clipnorm=1.0),
         loss=lambda truth, image: training_loss(truth[..., 0], image[..., 0], 1.0),
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,  # as in training
     )
     results["losses"] = np.array([fastdvdnet.train_on_batch(windows, windows[..., -1:]) for _ in range(3)])
 results["backend"] = np.array(keras.backend.backend())
@@ -56,26 +63,37 @@ np.savez(sys.argv[1], **results)
 """
 
 
-def run(backend: str, path: Path) -> dict[str, np.ndarray]:
+def start(backend: str, path: Path) -> subprocess.Popen[str]:
+    # The compiler's optimisation takes three times as long as all else, and rounds no better.
+    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     environment = dict(
-        os.environ, KERAS_BACKEND=backend, PYTHONPATH=str(Path(__file__).parents[2]), JAX_PLATFORMS="cpu"
+        os.environ, KERAS_BACKEND=backend, PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu", XLA_FLAGS=quick
     )
-    subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(path)],
-        check=True,
         env=environment,
-        capture_output=True,
-        timeout=300,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
     )
-    with np.load(path) as data:
-        return dict(data)
 
 
 def test_jax_gives_the_numbers_of_tensorflow(tmp_path: Path) -> None:
-    """Within rounding, or the accuracy of the normal operator that a timing picks; the backends are two."""
-    one, two = run("tensorflow", tmp_path / "tensorflow.npz"), run("jax", tmp_path / "jax.npz")
+    """Within single-precision rounding; the backends are really two."""
+    found = []
+    with ExitStack() as stack:
+        processes = {}
+        for backend in ("tensorflow", "jax"):
+            processes[backend] = stack.enter_context(start(backend, tmp_path / f"{backend}.npz"))
+            stack.callback(processes[backend].kill)
+        for backend, process in processes.items():
+            complaints = process.communicate(timeout=300)[1]
+            assert process.returncode == 0, complaints
+            with np.load(tmp_path / f"{backend}.npz") as data:
+                found.append(dict(data))
+    one, two = found
     assert (str(one.pop("backend")), str(two.pop("backend"))) == ("tensorflow", "jax")
     assert one.keys() == two.keys()
     for name, expected in one.items():
-        accuracy = 1e-3 if name == "cs_radial" else 2e-4
-        np.testing.assert_allclose(two[name], expected, atol=accuracy * np.abs(expected).max(), err_msg=name)
+        np.testing.assert_allclose(two[name], expected, atol=2e-4 * np.abs(expected).max(), err_msg=name)

@@ -85,7 +85,12 @@ def make_study(tmp_path: Path, write_movie: MovieWriter, quick_seal: None) -> St
             for place, arm in enumerate(arms):
                 # The value of every pixel tells scan and arm, so that a test can see which movie it got.
                 frames = np.random.default_rng(number).random((6, 8, 8)) + 10 * number + place
-                provenance = {"method": arm, "raw": f"meas_heart_{number}.h5"}
+                provenance: dict[str, Any] = {"method": arm, "raw": f"meas_heart_{number}.h5"}
+                if arm.startswith("dl_"):
+                    provenance["model"] = {
+                        "name": f"model-{arm}",
+                        "caution": f"Trained for {arm} on few videos.",
+                    }
                 movies[arm] = write_movie(f"{folder}_{number}_{arm}.h5", frames, provenance=provenance)
             study.attach_movies(scan_id, movies)
         if readers:

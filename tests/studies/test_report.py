@@ -235,6 +235,16 @@ def test_statistics_equal_scipy_from_the_csv(tmp_path: Path) -> None:
     assert {row["kind"] for row in rows} == {"descriptive", "exact", "asymptotic"}
 
 
+def test_page_names_the_models_and_their_caution(make_study: StudyMaker, tmp_path: Path) -> None:
+    """A network trained on little says so in the report; a method without a model has no such line."""
+    study = make_study(scans=1, readers=["Anna"])
+    study.unblind(PASSPHRASE, "Carla", force=True)
+    page = html.unescape(report.export(study, tmp_path).report.read_text(encoding="utf-8"))
+    for arm in ("dl_natural", "dl_cardiac"):
+        assert f"<dt>Model model-{arm}</dt><dd>Trained for {arm} on few videos.</dd>" in page
+    assert page.count("<dt>Model ") == 2
+
+
 def test_both_rank_codings_are_exported_and_named(tmp_path: Path) -> None:
     """Means of mid-ranks and competition ranks differ with ties; CSV and page say which is which."""
     tables = random_tables(2)
