@@ -84,7 +84,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     if backend == "tensorflow":
         import tensorflow
 
-        return tensorflow.function(function, jit_compile=True)
+        # Without AutoGraph, which rewrites the source into files in the system's temporary folder.
+        return tensorflow.function(function, jit_compile=True, autograph=False)
     if backend == "jax":
         import jax
 
