@@ -159,13 +159,34 @@ def test_a_half_made_environment_is_replaced_by_a_working_one(
     assert run.read_stamp()["locks"] == {}
 
 
-def test_without_rights_the_exact_command_is_told(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_rights_one_command_for_all_packages_is_told_before_anything_is_installed(
+    run: ModuleType, calls: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run.sys, "platform", "linux")
     monkeypatch.setattr(run, "administrator_prefix", lambda: None)
     monkeypatch.setattr(run.shutil, "which", lambda _: "/usr/bin/apt-get")
-    with pytest.raises(
-        run.SetupError, match="sudo sh -c 'apt-get update && apt-get install .* libegl1 libgl1'"
-    ):
-        run.install_system_packages(["libegl1", "libgl1"], "The window")
+    monkeypatch.setattr(run.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(run, "QT_LIBRARIES", {"libthere.so": "there", "libmissing.so": "missing"})
+
+    def load(library: str) -> None:
+        if library == "libmissing.so":
+            raise OSError
+
+    monkeypatch.setattr(run.ctypes, "CDLL", load)
+    assert run.main(["test"]) == 2
+    packages = f"python{sys.version_info.major}.{sys.version_info.minor}-venv missing fonts-dejavu-core"
+    told = f"apt-get install --yes --no-install-recommends {packages}'\n"
+    assert capsys.readouterr().err.endswith(told)
+    assert calls == []
+
+
+def test_where_all_is_there_no_package_is_asked_for(
+    run: ModuleType, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.set_up("reader")
+    monkeypatch.setattr(run.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(run.ctypes, "CDLL", lambda _: None)
+    assert run.missing_packages(["study", "read", "folder"]) == []
 
 
 @pytest.mark.parametrize(("arguments", "wanted"), [(["demo"], False), (["window"], True), (["test"], True)])

@@ -75,7 +75,7 @@ def make_study(tmp_path: Path, write_movie: MovieWriter, quick_seal: None) -> St
         for number in range(scans):
             scan_id = study.import_scan(
                 tmp_path / f"meas_heart_{number}.h5",
-                raw_sha256=f"{number + 1:064x}",
+                raw_sha256=f"{number + 1:02x}" * 32,
                 subject=f"P{number // 2}",
                 plane="SAX" if number % 2 else "4CH",
                 sampling="radial",

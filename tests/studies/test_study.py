@@ -221,7 +221,7 @@ def test_no_file_of_a_locked_study_names_a_method_or_a_raw_file(make_study: Stud
         "tell-tale-seed",
         "provenance_of",
     ]
-    words += [f"{number:064x}" for number in (1, 2, 3)]
+    words += [f"{number:02x}" * 32 for number in (1, 2, 3)]
     assert (study.folder / "events.sqlite3-wal").stat().st_size > 0
     searched = set()
     for path in files_of(study):
@@ -346,7 +346,7 @@ def test_imports_are_checked(make_study: StudyMaker) -> None:
     study = make_study(scans=1)
     good = {"raw_sha256": "d" * 64, "subject": "P1", "plane": "SAX", "sampling": "radial"}
     for change, message in [
-        ({"raw_sha256": f"{1:064x}"}, "in the study already"),
+        ({"raw_sha256": "01" * 32}, "in the study already"),
         ({"raw_sha256": "d"}, "64 hexadecimal"),
         ({"sampling": "rosette"}, "cartesian, radial, spiral"),
         ({"subject": " "}, "subject is empty"),
