@@ -134,6 +134,14 @@ def display_named() -> bool:
 # --- system packages
 
 
+def missing_packages(arguments: list[str]) -> list[str]:
+    """Return Debian's packages that the set-up and the command need, all at once, where they are missing."""
+    missing = []
+    if not read_stamp() and importlib.util.find_spec("ensurepip") is None:
+        missing.append(f"python{sys.version_info.major}.{sys.version_info.minor}-venv")
+    return missing + (missing_qt_packages() if opens_window(arguments) else [])
+
+
 def missing_qt_packages() -> list[str]:
     """Return Debian's packages for the libraries that Qt needs and the loader does not find."""
     if not sys.platform.startswith("linux"):
@@ -147,12 +155,11 @@ def missing_qt_packages() -> list[str]:
     return [*missing, FONTS] if missing else []
 
 
-def install_system_packages(packages: list[str], reason: str) -> None:
+def install_system_packages(packages: list[str]) -> None:
     """Install Debian packages where that is allowed.
 
     Args:
         packages: names of Debian packages; nothing happens when there are none.
-        reason: what they are for, as the beginning of a sentence.
 
     Raises:
         SetupError: they cannot be installed from here; names the command that does it.
@@ -161,11 +168,11 @@ def install_system_packages(packages: list[str], reason: str) -> None:
         return
     if shutil.which("apt-get") is None:
         raise SetupError(
-            f"{reason} needs system packages that are missing; install your distribution's counterparts of "
+            "blindcine needs system packages that are missing; install your distribution's counterparts of "
             f"Debian's {' '.join(packages)} and start again."
         )
     command = f"apt-get update && apt-get install --yes --no-install-recommends {' '.join(packages)}"
-    advice = f"{reason} needs system packages; run this and start again: sudo sh -c '{command}'"
+    advice = f"blindcine needs system packages; run this and start again: sudo sh -c '{command}'"
     prefix = administrator_prefix()
     if prefix is None:
         raise SetupError(advice)
@@ -290,9 +297,6 @@ def set_up(purpose: str) -> None:
 
 def make_environment() -> None:
     """Make `.venv` from nothing, in place of a broken or half-made one."""
-    if importlib.util.find_spec("ensurepip") is None:
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        install_system_packages([f"python{version}-venv"], "Making the virtual environment")
     if ENVIRONMENT.exists() or ENVIRONMENT.is_symlink():
         say("Making .venv anew: it is not complete, or belongs to another Python or folder.")
         remove_environment()
@@ -424,9 +428,8 @@ def main(arguments: list[str]) -> int:
         return 2
     arguments = arguments or ["demo"]
     try:
+        install_system_packages(missing_packages(arguments))
         set_up(purpose_of(arguments))
-        if opens_window(arguments):
-            install_system_packages(missing_qt_packages(), "The window")
     except SetupError as error:
         say(str(error))
         return 2
