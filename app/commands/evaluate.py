@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.commands.reconstruct import add_device_option
 from app.commands.terminal import progress_bar, say, say_table
+
+if TYPE_CHECKING:
+    from recon_backend.evaluation import Score
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,8 +40,20 @@ def run(arguments: argparse.Namespace) -> int:
     from recon_backend.methods import ALL_METHODS
 
     methods = list(dict.fromkeys(arguments.method or ALL_METHODS))
-    with progress_bar("Evaluating") as progress:
-        scores = list(evaluate(arguments.paths, methods, device=arguments.device, progress=progress))
+    scores: list[Score] = []
+    try:
+        with progress_bar("Evaluating") as progress:
+            for score in evaluate(arguments.paths, methods, device=arguments.device, progress=progress):
+                scores.append(score)
+    finally:
+        # What was computed before a file failed, or before Ctrl+C, took minutes: it is not thrown away.
+        if scores:
+            _deliver(scores, arguments.json)
+    return 0
+
+
+def _deliver(scores: Sequence[Score], target: Path | None) -> None:
+    """Print the table, and write it as JSON if asked for."""
     say_table(
         ("scan", "sampling", "method", "reference", "MSE dB", "PSNR dB", "SSIM", "frames", "seconds"),
         [
@@ -54,8 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             for score in scores
         ],
     )
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
-        say(f"\nWritten: {arguments.json}")
-    return 0
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
+        say(f"\nWritten: {target}")
