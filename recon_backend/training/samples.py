@@ -53,11 +53,6 @@ PATCHES: dict[str, PatchShape] = {
     "radial": PatchShape(16, 16, 64, 64, 2, 4),
     "spiral": PatchShape(12, 5, 128, 128, 4, 4),
 }
-WHOLE: dict[str, PatchShape] = {
-    "cartesian": PatchShape(16, 16, 0, 0, 1),
-    "radial": PatchShape(16, 16, 0, 0, 1),
-    "spiral": PatchShape(12, 5, 0, 0, 1),
-}
 
 
 def draw_batches(
