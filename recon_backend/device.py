@@ -121,8 +121,5 @@ def use(request: str = "auto") -> Iterator[Device]:
     device = choose(request)
     import keras
 
-    # A user's keras.json may say otherwise, and would change every network's layout or precision.
-    keras.config.set_floatx("float32")
-    keras.config.set_image_data_format("channels_last")
     with keras.device(device.keras_name):
         yield device
