@@ -26,6 +26,7 @@ from recon_backend.sampling.pipe_menon import pipe_menon_weights
 _SAME_POSITION = 0.25
 _FULL_SET_EXCESS = 4 / 3
 _CACHE_ENTRIES = 4
+_FRAMES_AT_ONCE = 64
 _cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
 
@@ -47,7 +48,7 @@ def density_weights(
     Raises:
         ValueError: if shapes do not fit, values are not finite, or `sampling` is another word.
     """
-    points = np.asarray(trajectory, dtype=np.float64)
+    points = np.asarray(trajectory)
     if points.ndim != 4 or points.shape[-1] != 2 or 0 in points.shape:
         raise ValueError(
             f"trajectory has the shape {points.shape}, but (frame, readout, sample, 2) is needed."
@@ -67,7 +68,8 @@ def density_weights(
         )
 
     digest = hashlib.sha256(repr((points.shape, tuple(matrix), sampling)).encode())
-    digest.update(points.tobytes())
+    for frame in points:  # frame by frame: long scans must not be copied as a whole
+        digest.update(frame.astype(np.float64).tobytes())
     digest.update(acquired.tobytes())
     key = digest.hexdigest()
     weights = _cache.get(key)
@@ -80,17 +82,21 @@ def density_weights(
 
 
 def _weights(
-    points: NDArray[np.float64], matrix: tuple[int, int], sampling: str, acquired: NDArray[np.bool_]
+    points: NDArray[np.floating], matrix: tuple[int, int], sampling: str, acquired: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Compute what density_weights returns."""
-    if sampling == "radial":
-        lines = _line_weights(points, matrix, acquired)
-        if lines is not None:
-            return lines
-    # One unit of this complex plane is 1 / FOV along each axis.
-    plane = points[..., 1] * (matrix[1] / (2 * np.pi)) + 1j * points[..., 0] * (matrix[0] / (2 * np.pi))
     weights = np.zeros(points.shape[:3], dtype=np.float32)
-    full_set = _full_set_weights(points, plane, matrix, acquired)
+    if sampling == "radial":
+        for start in range(0, len(points), _FRAMES_AT_ONCE):
+            block = slice(start, start + _FRAMES_AT_ONCE)
+            lines = _line_weights(points[block].astype(np.float64), matrix, acquired[block])
+            if lines is None:
+                break
+            weights[block] = lines
+        else:
+            return weights
+        weights[:] = 0
+    full_set = _full_set_weights(points, matrix, acquired)
     known: list[tuple[int, NDArray[np.bool_]]] = []
     for frame in range(points.shape[0]):
         used = acquired[frame]
@@ -100,14 +106,22 @@ def _weights(
             weights[frame, used] = full_set
             continue
         for other, other_used in known:
-            if np.array_equal(used, other_used) and _turned_copy(plane[other, used], plane[frame, used]):
+            if np.array_equal(used, other_used) and _turned_copy(
+                _plane(points[other, used], matrix), _plane(points[frame, used], matrix)
+            ):
                 weights[frame] = weights[other]
                 break
         else:
-            own = pipe_menon_weights(points[frame, used].reshape(-1, 2), matrix)
+            own = pipe_menon_weights(points[frame, used].reshape(-1, 2).astype(np.float64), matrix)
             weights[frame, used] = own.reshape(int(used.sum()), -1)
             known.append((frame, used))
     return weights
+
+
+def _plane(points: NDArray[np.floating], matrix: tuple[int, int]) -> NDArray[np.complex128]:
+    """Return samples (..., 2) as complex numbers; one unit is 1 / FOV along each axis."""
+    exact = points.astype(np.float64)
+    return exact[..., 1] * (matrix[1] / (2 * np.pi)) + 1j * exact[..., 0] * (matrix[0] / (2 * np.pi))
 
 
 def _turned_copy(first: NDArray[np.complex128], second: NDArray[np.complex128]) -> bool:
@@ -119,23 +133,21 @@ def _turned_copy(first: NDArray[np.complex128], second: NDArray[np.complex128]) 
 
 
 def _full_set_weights(
-    points: NDArray[np.float64],
-    plane: NDArray[np.complex128],
-    matrix: tuple[int, int],
-    acquired: NDArray[np.bool_],
+    points: NDArray[np.floating], matrix: tuple[int, int], acquired: NDArray[np.bool_]
 ) -> NDArray[np.float32] | None:
     """Return one arm's weights (sample,) in the full set, or None where the module's rule does not apply."""
     arms_per_frame = int(acquired.sum(axis=1).max(initial=0))
-    used = plane[acquired]
     if arms_per_frame < 2:
         return None
-    first = used[0]
-    if not all(_turned_copy(first, arm) for arm in used[1:]):
-        return None
+    arms = np.argwhere(acquired)
+    arm = points[tuple(arms[0])].astype(np.float64)
+    first = _plane(arm, matrix)
+    for frame, used in enumerate(acquired):
+        if not all(_turned_copy(first, other) for other in _plane(points[frame, used], matrix)):
+            return None
     full = _nyquist_arms(first)
     if full is None or not arms_per_frame <= full <= _FULL_SET_EXCESS * arms_per_frame:
         return None
-    arm = points[acquired][0]
     turned = (arm[:, 1] + 1j * arm[:, 0]) * np.exp(2j * np.pi * np.arange(full) / full)[:, None]
     weights = pipe_menon_weights(np.stack([turned.imag, turned.real], axis=-1).reshape(-1, 2), matrix)
     return np.asarray(weights.reshape(full, -1).mean(axis=0), dtype=np.float32)

@@ -10,6 +10,7 @@ import ismrmrd
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.special
 
 HEADER = """<?xml version="1.0"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
@@ -129,7 +130,8 @@ class Scan:
             return dft(images, 2 * np.pi * points[..., ::-1]), points * self.unit, np.arange(self.readouts)
         height, width = self.matrix
         wide = np.zeros((self.coils, height, 2 * width), np.complex128)
-        wide[:, :, width // 2 : width // 2 + width] = images
+        start = width - width // 2
+        wide[:, :, start : start + width] = images
         rows = self.rows(frame)
         ky = 2 * np.pi * (rows - height // 2) / height
         kx = 2 * np.pi * (np.arange(2 * width) - width) / (2 * width)
@@ -162,3 +164,67 @@ def dft(images: npt.NDArray[np.complex128], points: npt.NDArray[np.float64]) -> 
 def scan() -> type[Scan]:
     """The recipe of a small raw file: `scan(sampling="radial").write(path)`."""
     return Scan
+
+
+def ellipses(frame: float, motion: float) -> list[tuple[float, float, float, float, float]]:
+    """(amplitude, centre y, x, half-axes y, x) in parts of the field of view; the second one beats."""
+    beat = motion * np.sin(2 * np.pi * frame / 9)
+    return [
+        (1.0, 0.02, -0.01, 0.33, 0.4),
+        (0.9, -0.05 + 0.5 * beat, 0.06, 0.11 * (1 + 2 * beat), 0.09),
+        (-0.6, 0.12, -0.17, 0.08, 0.12),
+        (0.7, 0.14, 0.15, 0.05, 0.03),
+    ]
+
+
+def _disc(radius: np.ndarray) -> np.ndarray:
+    """Fourier transform of the unit disc over its area, 2 J₁(2π r)/(2π r)."""
+    argument = 2 * np.pi * np.maximum(radius, 1e-9)
+    return 2 * scipy.special.j1(argument) / argument
+
+
+def radial_samples(
+    trajectory: np.ndarray,
+    matrix: int,
+    *,
+    coils: int = 4,
+    noise: float = 0.0,
+    motion: float = 0.1,
+    seed: int = 0,
+) -> np.ndarray:
+    """K-space (coil, frame, readout, sample); coils are plane waves mixed from three low frequencies.
+
+    A coil of three plane waves shifts k-space by less than a cycle, so each sample is a sum of Bessel
+    functions. `noise` is the standard deviation of the real part, relative to the largest sample.
+    """
+    rng = np.random.default_rng(seed)
+    cycles = trajectory.astype(float) * matrix / (2 * np.pi)
+    shifts = np.array([[0, 0], [0.45, 0], [-0.2, 0.4], [0.1, -0.45]])
+    mixing = rng.standard_normal((coils, len(shifts))) + 1j * rng.standard_normal((coils, len(shifts)))
+    mixing[:, 0] *= 1.5
+    waves = np.zeros((len(shifts), *trajectory.shape[:3]), complex)
+    for frame in range(len(trajectory)):
+        for amplitude, y, x, half_y, half_x in ellipses(frame, motion):
+            for wave, shift in enumerate(shifts):
+                k = cycles[frame] - shift
+                phase = np.exp(-2j * np.pi * (k[..., 0] * y + k[..., 1] * x))
+                size = amplitude * np.pi * half_y * half_x
+                waves[wave, frame] += size * phase * _disc(np.hypot(k[..., 0] * half_y, k[..., 1] * half_x))
+    kspace = np.einsum("cw,w...->c...", mixing, waves)
+    kspace /= np.abs(kspace).max()
+    noisy = kspace + noise * (rng.standard_normal(kspace.shape) + 1j * rng.standard_normal(kspace.shape))
+    return noisy.astype(np.complex64)
+
+
+@dataclass(frozen=True)
+class RadialScans:
+    """Scans of beating ellipses that are sampled exactly: `ellipses` says what, `samples` measures them."""
+
+    ellipses: Callable[..., list[tuple[float, float, float, float, float]]] = ellipses
+    samples: Callable[..., npt.NDArray[np.complex64]] = radial_samples
+
+
+@pytest.fixture(scope="session")
+def radial_scans() -> RadialScans:
+    """Radial data in closed form, along any trajectory."""
+    return RadialScans()
