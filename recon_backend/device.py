@@ -98,6 +98,32 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def memory_errors() -> tuple[type[Exception], ...]:
+    """The kinds of error among which a framework reports that memory is exhausted."""
+    kinds: tuple[type[Exception], ...] = (MemoryError,)
+    backend = os.environ["KERAS_BACKEND"]
+    if backend == "tensorflow":
+        import tensorflow
+
+        kinds += (tensorflow.errors.ResourceExhaustedError, tensorflow.errors.InternalError)
+    elif backend == "jax":
+        import jax
+
+        kinds += (jax.errors.JaxRuntimeError,)
+    return kinds
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether one of `memory_errors` says that memory is exhausted."""
+    words = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "ResourceExhaustedError"
+        or "resource_exhausted" in words
+        or "out of memory" in words
+    )
+
+
 def precision_choices() -> tuple[str, ...]:
     """The precisions that `BLINDCINE_PRECISION` takes: "auto" and the dtype policies of Keras."""
     return ("auto", *PRECISIONS)

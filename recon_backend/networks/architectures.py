@@ -24,12 +24,23 @@ class Architecture:
     filters: tuple[int, ...]
     cascades: int = 0
 
-    def build(self) -> keras.Model:
+    def build(self, precision: str | None = None) -> keras.Model:
         """The untrained network.
+
+        Args:
+            precision: the dtype policy of its layers; None = the one that is set.
 
         Raises:
             ValueError: the network's name is unknown.
         """
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(precision or before)
+        try:
+            return self._build()
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    def _build(self) -> keras.Model:
         if self.network == "varnet":
             return varnet.build_varnet(self.filters, self.cascades)
         if self.network == "unet3d":
