@@ -14,11 +14,24 @@ import sys
 from collections.abc import Sequence
 
 from app import __version__
-from app.commands import demo, evaluate, info, models, reconstruct, study, train, window
+from app.commands import (
+    cache,
+    demo,
+    evaluate,
+    info,
+    models,
+    reconstruct,
+    serve,
+    stream,
+    study,
+    times,
+    train,
+    window,
+)
 from app.commands.failures import exit_code, expected_errors, sentence
 from app.commands.terminal import complain
 
-COMMANDS = (window, info, reconstruct, evaluate, train, models, study, demo)
+COMMANDS = (window, info, reconstruct, stream, serve, times, cache, evaluate, train, models, study, demo)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -215,18 +215,20 @@ def reconstruct(folder: Path, scans: Sequence[DemoScan]) -> None:
     waiting = {scan: arms for scan, arms in waiting.items() if arms}
     if not waiting:
         return
-    from recon_backend.formats import open_acquisition
-    from recon_backend.reconstruct import reconstruct_all
+    from recon_backend.cache import user_cache
+    from recon_backend.jobs import reconstruct_file
+    from recon_backend.tracking import Status
 
+    cache = user_cache()
     with progress_bar("Reconstructing") as progress:
         for number, (scan, arms) in enumerate(waiting.items()):
 
-            def show(phase: str, fraction: float, number: int = number, stem: str = scan.stem) -> None:
-                progress(f"{stem}: {phase}", (number + fraction) / len(waiting))
+            def show(status: Status, number: int = number, stem: str = scan.stem) -> None:
+                progress(f"{stem}: {status.phase}", (number + status.fraction) / len(waiting))
 
-            acquisition = open_acquisition(raw_path(folder, scan))
-            for arm, movie in reconstruct_all(acquisition, arms, progress=show):
-                movie.save(movie_paths(folder, scan, arms)[arm])
+            raw, movies = raw_path(folder, scan), folder / "movies"
+            for _ in reconstruct_file(raw, arms, movies, cache=cache, progress=show):
+                pass  # each is on disk as it comes
 
 
 # --- the study

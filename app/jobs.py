@@ -1,10 +1,11 @@
 """The reconstruction worker as Qt signals: submit, progress, result, cancel, crash.
 
 The worker is another process that is spoken to in JSON lines (`recon_backend.worker`), so the window neither
-imports TensorFlow nor waits for it, and a crash there ends one job and nothing else. There are two workers,
-started when first needed: "files" reads scans and makes previews on the processor, "device" reconstructs; a
-scan can thus be looked at while another is being reconstructed. Jobs of one worker run one after another; a
-worker is handed one job at a time, so that what is still waiting survives its death.
+imports TensorFlow nor waits for it, and a crash there ends one job and nothing else. There are three workers,
+started when first needed: "files" reads scans and makes previews on the processor, "device" reconstructs,
+"live" plays a scan; a scan can thus be looked at while another is being reconstructed. Jobs of one worker run
+one after another; a worker is handed one job at a time, so that what is still waiting survives its death, can
+be put into another order, and can be held back.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _STDERR_LINES = 200
 _SMALLEST_FRACTION_FOR_ESTIMATE = 0.05
 _QUIT_PATIENCE_MS = 800
 _KILL_PATIENCE_MS = 5000
-_DEVICE_COMMANDS = frozenset({"reconstruct"})
+_LANE_OF = {"reconstruct": "device", "live": "live"}
 
 
 @dataclass(eq=False)
@@ -51,12 +52,14 @@ class Job:
         remaining_s: the worker's estimate of the time left in seconds, or None.
         reported_s: `time.monotonic` at the worker's last report of progress, or None.
         movies: movie files by method, as they become ready.
-        seconds: time of each step in seconds, by method.
+        seconds: time of each step in seconds, by method; of a movie from the cache, those of its computation.
+        cached: methods whose movies were computed before.
         result: the worker's result event.
         message: why it failed, in one sentence.
         hint: what to do about it.
         cancel_asked: whether the user wants it stopped.
         repeats: identifier of the job that this one tries again, or None.
+        repeated_by: identifier of the job that tries this one again, or None.
         started_s: `time.monotonic` when it was started, or None.
         finished_s: `time.monotonic` when it ended, or None.
         on_finished: called once when it has ended.
@@ -72,11 +75,13 @@ class Job:
     reported_s: float | None = None
     movies: dict[str, Path] = field(default_factory=dict)
     seconds: dict[str, dict[str, float]] = field(default_factory=dict)
+    cached: set[str] = field(default_factory=set)
     result: dict[str, Any] = field(default_factory=dict)
     message: str = ""
     hint: str = ""
     cancel_asked: bool = False
     repeats: str | None = None
+    repeated_by: str | None = None
     started_s: float | None = None
     finished_s: float | None = None
     on_finished: Callable[[Job], None] | None = None
@@ -124,10 +129,16 @@ class JobManager(QObject):
 
     job_added = Signal(object)
     job_changed = Signal(object)
+    job_forgotten = Signal(str)
     movie_ready = Signal(str, str, object)
     """(job_id, method, path) of a movie that has been written."""
+    live_image = Signal(str, object)
+    """(job_id, event) of an image in a ring file; see `app.live_ring`."""
     worker_lost = Signal(str)
     """A worker died of itself; the sentence says what happened to its job."""
+
+    queue_changed = Signal()
+    """The reconstructions that wait are others, or in another order, or are held back or let go."""
 
     def __init__(self, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         """Start without workers; they come with the first job."""
@@ -140,6 +151,7 @@ class JobManager(QObject):
         self._lanes = {
             "files": _Lane(self, self._command, {"CUDA_VISIBLE_DEVICES": "-1"}),
             "device": _Lane(self, self._command, {}),
+            "live": _Lane(self, self._command, {}),
         }
 
     @property
@@ -182,19 +194,72 @@ class JobManager(QObject):
         return job.job_id
 
     def cancel(self, job_id: str) -> None:
-        """Take a waiting job from the queue, or stop a running one within about two seconds."""
-        job = self._jobs[job_id]
-        if not job.finished:
+        """Take a waiting job from the queue, or stop a running one within about two seconds.
+
+        A job that is over, and may be forgotten, is left as it is.
+        """
+        job = self._jobs.get(job_id)
+        if job is not None and not job.finished:
             self._lane(job).cancel(job)
 
     def retry(self, job_id: str) -> str:
-        """Queue the same request again; returns the new job's identifier."""
-        job = self._jobs[job_id]
-        return self.submit(job.request, label=job.label, on_finished=job.on_finished, repeats=job_id)
+        """Queue the same request again, unless that was done already; returns the new job's identifier.
 
-    def forget_finished(self) -> None:
-        """Drop jobs that are over from the list."""
-        self._jobs = {job_id: job for job_id, job in self._jobs.items() if not job.finished}
+        Raises:
+            ValueError: the job has not ended.
+        """
+        job = self._jobs[job_id]
+        if not job.finished:
+            raise ValueError(f"{job_id} has not ended.")
+        if job.repeated_by is None:
+            job.repeated_by = self.submit(
+                job.request, label=job.label, on_finished=job.on_finished, repeats=job_id
+            )
+            self.job_changed.emit(job)
+        return job.repeated_by
+
+    @property
+    def waiting(self) -> tuple[Job, ...]:
+        """The reconstructions that wait, the next one first."""
+        return tuple(self._lanes["device"].queue)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the queue is held back."""
+        return self._lanes["device"].paused
+
+    def pause(self) -> None:
+        """Start no further reconstruction; the one that runs goes on."""
+        self._lanes["device"].paused = True
+        self.queue_changed.emit()
+
+    def resume(self) -> None:
+        """Go on with the queue."""
+        lane = self._lanes["device"]
+        lane.paused = False
+        self.queue_changed.emit()
+        lane.go_on()
+
+    def move(self, job_id: str, places: int) -> None:
+        """Let a waiting reconstruction move up (places < 0) or down the queue; others keep their order."""
+        queue = self._lanes["device"].queue
+        job = self._jobs[job_id]
+        if job not in queue:
+            return  # it was started in the meantime
+        place = min(max(queue.index(job) + places, 0), len(queue) - 1)
+        queue.remove(job)
+        queue.insert(place, job)
+        self.queue_changed.emit()
+
+    def move_to_top(self, job_id: str) -> None:
+        """Let a waiting reconstruction be the next one."""
+        self.move(job_id, -len(self._lanes["device"].queue))
+
+    def forget(self, job_id: str) -> None:
+        """Drop a job that is over from the list."""
+        if self._jobs[job_id].finished:
+            del self._jobs[job_id]
+            self.job_forgotten.emit(job_id)
 
     def worker_log(self) -> str:
         """The last lines that the workers wrote to their standard error, for a report of a fault."""
@@ -208,7 +273,7 @@ class JobManager(QObject):
             lane.end()
 
     def _lane(self, job: Job) -> _Lane:
-        return self._lanes["device" if job.command in _DEVICE_COMMANDS else "files"]
+        return self._lanes[_LANE_OF.get(job.command, "files")]
 
 
 class _Lane(QObject):
@@ -221,7 +286,8 @@ class _Lane(QObject):
         self._environment = environment
         self._process: QProcess | None = None
         self._greeted = False
-        self._queue: deque[Job] = deque()
+        self.queue: list[Job] = []
+        self.paused = False
         self._current: Job | None = None
         self._buffer = b""
         self._error_buffer = b""
@@ -233,13 +299,18 @@ class _Lane(QObject):
         self._patience.timeout.connect(self._kill)
 
     def enqueue(self, job: Job) -> None:
-        self._queue.append(job)
+        self.queue.append(job)
+        self._manager.queue_changed.emit()
         # Started from the event loop, so that submit has returned the id before the first signal about it.
+        self.go_on()
+
+    def go_on(self) -> None:
         QTimer.singleShot(0, self, self._start_next)
 
     def cancel(self, job: Job) -> None:
-        if job in self._queue:
-            self._queue.remove(job)
+        if job in self.queue:
+            self.queue.remove(job)
+            self._manager.queue_changed.emit()
             self._finish(job, "cancelled")
             return
         if job is not self._current or job.cancel_asked:
@@ -252,7 +323,7 @@ class _Lane(QObject):
 
     def ask_to_quit(self) -> None:
         self._ending = True
-        self._queue.clear()
+        self.queue.clear()
         if self._process is not None and self._process.state() != QProcess.ProcessState.NotRunning:
             self._send({"command": "quit"})
             self._process.closeWriteChannel()
@@ -271,15 +342,16 @@ class _Lane(QObject):
         process.deleteLater()
 
     def _start_next(self) -> None:
-        if self._current is not None or not self._queue or self._ending:
+        if self._current is not None or not self.queue or self.paused or self._ending:
             return
         self._ensure_process()
-        job = self._queue.popleft()
+        job = self.queue.pop(0)
         self._current = job
         job.state = "running"
         job.phase = "waiting for the worker" if not self._greeted else "starting"
         job.started_s = time.monotonic()
         self._send({**job.request, "id": job.job_id})
+        self._manager.queue_changed.emit()
         self._manager.job_changed.emit(job)
 
     def _ensure_process(self) -> None:
@@ -357,7 +429,12 @@ class _Lane(QObject):
             job.seconds[method] = {
                 str(step): float(value) for step, value in event.get("seconds", {}).items()
             }
+            if event.get("cached"):
+                job.cached.add(method)
             self._manager.movie_ready.emit(job.job_id, method, path)
+        elif kind == "frame":
+            self._manager.live_image.emit(job.job_id, event)
+            return
         elif kind == "result":
             job.result = event
             job.fraction = 1.0
@@ -434,4 +511,4 @@ class _Lane(QObject):
             self._manager.worker_lost.emit(" ".join(part for part in sentences if part))
         else:
             self._manager.worker_lost.emit(f"{message} A new one is started for the next job.")
-        QTimer.singleShot(0, self, self._start_next)
+        self.go_on()

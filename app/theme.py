@@ -91,6 +91,11 @@ _ICON_SHAPES = {
     "info": '<circle cx="12" cy="12" r="8.500"/><path d="M12 11v5.500M12 7.500v.400" stroke-width="1.800"/>',
     "person": '<circle cx="12" cy="8.500" r="3.700"/>'
     '<path d="M4.500 20c.6-4 3.600-6 7.500-6s6.900 2 7.500 6"/>',
+    "up": '<path d="M12 19V6M6.500 11.500L12 6l5.500 5.500"/>',
+    "down": '<path d="M12 5v13M6.500 12.500L12 18l5.500-5.500"/>',
+    "top": '<path d="M12 20V9.500M6.500 15L12 9.500l5.500 5.500M5.500 4.500h13"/>',
+    "more": '<path d="M6 9.500l6 6 6-6" stroke-width="1.800"/>',
+    "less": '<path d="M6 14.500l6-6 6 6" stroke-width="1.800"/>',
     "retry": '<path d="M19 12a7 7 0 1 1-2.200-5.100"/><path d="M19.500 3.500v4.500H15"/>',
 }
 
@@ -233,6 +238,7 @@ QPushButton[role="primary"] {{ background: {ACCENT_DEEP}; border-color: {ACCENT_
 QPushButton[role="primary"]:hover {{ background: #356b7f; }}
 QPushButton[role="primary"]:focus {{ border-color: {ACCENT}; }}
 QPushButton[role="primary"]:disabled {{ background: {RAISED}; border-color: {BORDER}; color: {DISABLED}; }}
+QPushButton[role="small"] {{ padding: 3px 10px; }}
 QToolButton {{ background: transparent; border: 1px solid transparent; border-radius: 4px; padding: 4px; }}
 QToolButton:hover {{ background: {CONTROL_HOVER}; }}
 QToolButton:checked {{ background: {ACCENT_DEEP}; }}

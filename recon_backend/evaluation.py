@@ -17,15 +17,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
-from recon_backend.acquisition import Acquisition
+from recon_backend.cache import ResultCache
 from recon_backend.errors import Cancelled, FormatError, ReconstructionError
 from recon_backend.formats import open_acquisition
 from recon_backend.movie import Movie
+
+if TYPE_CHECKING:
+    from recon_backend.reconstruct import Preparation
 
 _SMOOTHING_SHARE = 0.1
 _TIME_TOLERANCE = 0.25
@@ -188,6 +192,7 @@ def evaluate(
     *,
     device: str = "auto",
     progress: Callable[[str, float], None] | None = None,
+    cache: ResultCache | None = None,
 ) -> Iterator[Score]:
     """Reconstruct raw files by several methods and score them against their truth.
 
@@ -196,12 +201,13 @@ def evaluate(
         methods: names of `recon_backend.methods`.
         device: "auto", "cpu" or "gpu".
         progress: called with (phase, fraction of the whole); may raise `Cancelled`.
+        cache: where results are looked for, and kept.
 
     Raises:
         ReconstructionError: see `raw_files`, `load_truth`, `reconstruct_all`.
         Cancelled: `progress` asked for it.
     """
-    from recon_backend.reconstruct import reconstruct_all
+    from recon_backend.reconstruct import Preparation, reconstruct_all
 
     report = progress or (lambda _phase, _fraction: None)
     files = raw_files(paths)
@@ -211,8 +217,9 @@ def evaluate(
         def part(phase: str, fraction: float, path: Path = path, number: int = number) -> None:
             report(f"{path.stem}: {phase}", (number + fraction) / len(files))
 
-        profile = _profile_of(acquisition, truth)
-        for name, movie in reconstruct_all(acquisition, methods, progress=part, device=device):
+        preparation = Preparation(acquisition)
+        profile = _profile_of(preparation, truth)
+        for name, movie in reconstruct_all(preparation, methods, progress=part, device=device, cache=cache):
             in_movie, in_truth = matching_frames(movie, truth)
             images, reference = movie.frames[in_movie], truth.frames[in_truth]
             seconds = float(movie.provenance["seconds"]["reconstruction"])
@@ -223,16 +230,16 @@ def evaluate(
                 )
 
 
-def _profile_of(acquisition: Acquisition, truth: Movie) -> npt.NDArray[np.float32]:
+def _profile_of(preparation: Preparation, truth: Movie) -> npt.NDArray[np.float32]:
     from recon_backend.coils import combine
-    from recon_backend.preparation import prepare
 
+    acquisition = preparation.acquisition
     if tuple(truth.frames.shape[1:]) != tuple(acquisition.matrix):
         raise ReconstructionError(
             f"{acquisition.name}: the truth has {truth.frames.shape[1:]} pixels, "
             f"but the scan {acquisition.matrix}."
         )
-    prepared = prepare(acquisition)
+    prepared = preparation.get()
     total = np.zeros(acquisition.matrix, np.complex64)
     for start in range(0, prepared.frames, 24):
         stop = min(start + 24, prepared.frames)

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recon_backend.errors import ReconstructionError
+from recon_backend.storage import replacing, write_durably
 
 if TYPE_CHECKING:
     import keras
@@ -94,7 +95,7 @@ class Manifest:
     def write(self, path: Path) -> None:
         """Write `manifest.json`, atomically."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-        _write_atomically(path, text.encode())
+        write_durably(path, text.encode())
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,11 @@ class ShelfModel:
                 f"{path}: the weights do not match their manifest; install the model again."
             )
 
-    def load(self) -> keras.Model:
+    def load(self, precision: str = "float32") -> keras.Model:
         """Build the network and assign the verified weights.
+
+        Args:
+            precision: the Keras dtype policy that it computes in, see `device.precision`.
 
         Raises:
             ReconstructionError: the weights are missing, changed, or of other shapes than the network.
@@ -132,7 +136,8 @@ class ShelfModel:
 
         self.verify()
         manifest = self.manifest
-        model = Architecture(manifest.network, tuple(manifest.filters), manifest.cascades).build()
+        architecture = Architecture(manifest.network, tuple(manifest.filters), manifest.cascades)
+        model = architecture.build(precision)
         weights = read_weights(self.folder / WEIGHTS_NAME)
         expected = [tuple(value.shape) for value in model.weights]
         if [value.shape for value in weights] != expected:
@@ -187,18 +192,13 @@ def write_model(
         names: a readable name for each.
         manifest: its `weights_sha256` is filled in here.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / WEIGHTS_NAME
-    partial = path.with_suffix(".partial")
-    with h5py.File(partial, "w", track_order=True) as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
         for index, (name, value) in enumerate(zip(names, weights, strict=True)):
             file.create_dataset(
                 f"{index:04d}_{name.replace('/', '.')}", data=np.asarray(value, np.float16), track_times=False
             )
-    data = partial.read_bytes()
-    partial.unlink()
-    _write_atomically(path, data)
-    record = asdict(manifest) | {"weights_sha256": hashlib.sha256(data).hexdigest()}
+    record = asdict(manifest) | {"weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     Manifest(**record).write(folder / MANIFEST_NAME)
 
 
@@ -220,12 +220,3 @@ def read_weights(path: Path) -> list[npt.NDArray[np.float32]]:
 def _sorted_values(file: h5py.File) -> Iterator[npt.NDArray[Any]]:
     for name in sorted(file):
         yield file[name][()]
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".new")
-    with partial.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)

@@ -8,8 +8,9 @@ is whole.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recon_backend.errors import FormatError, InvalidMovie
+from recon_backend.storage import replacing
 
 MOVIE_FORMAT = "blindcine-movie-1"
 
@@ -64,6 +66,8 @@ class Movie:
     def save(self, path: str | Path) -> Path:
         """Write the movie; a half-written file never replaces a good one.
 
+        Where the provenance has `seconds` by step, it gets the seconds of the first writing under `writing`.
+
         Args:
             path: where to; missing folders are made.
 
@@ -75,29 +79,36 @@ class Movie:
             InvalidMovie: the provenance cannot be written as JSON.
         """
         path = Path(path)
+        self._provenance_text()  # what cannot be written is refused before the disk is touched
+        with replacing(path) as temporary:
+            self.write(temporary)
+        return path
+
+    def write(self, path: Path, *, free_bytes: int = 0) -> None:
+        """Write the file straight to `path`; `save` is what puts a movie safely in its place.
+
+        Args:
+            path: a new file.
+            free_bytes: room left free in front of the HDF5 content (0, or a power of 2 from 512 on).
+        """
+        began = time.perf_counter()
+        # v108 lifts HDF5's limit of 64 KiB an attribute, which 8000 frame times would pass.
+        with h5py.File(path, "w", libver=("v108", "v108"), userblock_size=free_bytes) as file:
+            file.create_dataset("movie", data=self.frames)
+            file.attrs["format"] = MOVIE_FORMAT
+            file.attrs["pixel_spacing_mm"] = np.asarray(self.pixel_spacing_mm, np.float64)
+            file.attrs["frame_times_s"] = self.frame_times_s
+            file.flush()
+            seconds = self.provenance.get("seconds")
+            if isinstance(seconds, dict):
+                seconds.setdefault("writing", round(time.perf_counter() - began, 4))
+            file.attrs["provenance"] = self._provenance_text()
+
+    def _provenance_text(self) -> str:
         try:
-            provenance = json.dumps(self.provenance, sort_keys=True, allow_nan=False)
+            return json.dumps(self.provenance, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InvalidMovie(f"the provenance cannot be written as JSON: {error}.") from error
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        try:
-            os.close(descriptor)
-            # v108 lifts HDF5's limit of 64 KiB an attribute, which 8000 frame times would pass.
-            with h5py.File(temporary, "w", libver=("v108", "v108")) as file:
-                file.create_dataset("movie", data=self.frames)
-                file.attrs["format"] = MOVIE_FORMAT
-                file.attrs["pixel_spacing_mm"] = np.asarray(self.pixel_spacing_mm, np.float64)
-                file.attrs["frame_times_s"] = self.frame_times_s
-                file.attrs["provenance"] = provenance
-            with open(temporary, "rb+") as file_descriptor:
-                os.fsync(file_descriptor.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner may read
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        return path
 
     @classmethod
     def load(cls, path: str | Path) -> Movie:
@@ -106,29 +117,41 @@ class Movie:
         Raises:
             FormatError: there is no such file, it is no movie, or it is damaged.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FormatError(path, "there is no such file.")
-        try:
-            with h5py.File(path, "r") as file:
-                if file.attrs.get("format") != MOVIE_FORMAT:
-                    raise FormatError(path, f"this is not a movie (expected the format '{MOVIE_FORMAT}').")
-                return cls(
-                    file["movie"][()],
-                    tuple(file.attrs["pixel_spacing_mm"]),
-                    file.attrs["frame_times_s"],
-                    json.loads(file.attrs["provenance"]),
-                )
-        except (OSError, RuntimeError) as error:
-            raise FormatError(path, "the movie file is damaged or not HDF5; make it again.") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(path, f"the movie file is damaged ({error}); make it again.") from error
-        except InvalidMovie as error:
-            raise FormatError(path, str(error)) from error
+        with _opened(Path(path)) as file:
+            return cls(
+                file["movie"][()],
+                tuple(file.attrs["pixel_spacing_mm"]),
+                file.attrs["frame_times_s"],
+                json.loads(file.attrs["provenance"]),
+            )
 
 
-def _umask() -> int:
-    """The process's umask; it can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def read_description(path: str | Path) -> tuple[int, dict[str, Any]]:
+    """The number of frames and the provenance of a movie file, without reading the frames.
+
+    Raises:
+        FormatError: there is no such file, it is no movie, or it is damaged.
+    """
+    with _opened(Path(path)) as file:
+        provenance = json.loads(file.attrs["provenance"])
+        if not isinstance(provenance, dict):
+            raise ValueError("the provenance is no JSON object")
+        return int(file["movie"].shape[0]), provenance
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """A movie file for reading; whatever is wrong with it comes out as a FormatError that names it."""
+    if not path.is_file():
+        raise FormatError(path, "there is no such file.")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != MOVIE_FORMAT:
+                raise FormatError(path, f"this is not a movie (expected the format '{MOVIE_FORMAT}').")
+            yield file
+    except (OSError, RuntimeError) as error:
+        raise FormatError(path, "the movie file is damaged or not HDF5; make it again.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(path, f"the movie file is damaged ({error}); make it again.") from error
+    except InvalidMovie as error:
+        raise FormatError(path, str(error)) from error

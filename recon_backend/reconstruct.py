@@ -6,32 +6,80 @@ between arms.
 
 from __future__ import annotations
 
-import importlib.metadata
+import hashlib
+import json
+import os
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from recon_backend import __version__, device, inference, methods, models
+from recon_backend import device, inference, methods, models
 from recon_backend.acquisition import Acquisition
+from recon_backend.cache import ResultCache, acquisition_sha256, result_key, software_versions
 from recon_backend.coils import VIRTUAL_COILS, root_sum_of_squares
+from recon_backend.compressed_sensing_settings import (
+    DEFAULT_SETTINGS,
+    CompressedSensingSettings,
+    named_settings,
+)
 from recon_backend.errors import ReconstructionError
 from recon_backend.movie import Movie
 from recon_backend.preparation import NORMALISATION_RULE, Prepared, prepare
+from recon_backend.tracking import Step, Tracker
 
 ProgressCallback = Callable[[str, float], None]
 
-# Shares of the progress bar: what the phases take, roughly, beside each other.
-_PREPARATION_SHARE = 0.1
-_COST = {methods.GRIDDED: 1.0, methods.COMPRESSED_SENSING: 10.0, methods.NATURAL: 8.0, methods.CARDIAC: 8.0}
+# Nanoseconds a pixel and frame on two cores, until this machine's own times are known.
+_GUESSED_NS = {
+    methods.GRIDDED: 300.0,
+    methods.COMPRESSED_SENSING: 10_000.0,
+    methods.NATURAL: 6_000.0,
+    methods.CARDIAC: 6_000.0,
+}
+_GUESSED_PREPARATION_NS = 200.0  # a sample
+_GUESSED_START_S = 8.0
+_GUESSED_LOADING_S = 1.0
 _RUNNERS = {
     "varnet": inference.run_varnet,
     "unet3d": inference.run_unet3d,
     "fastdvdnet": inference.run_fastdvdnet,
 }
+
+
+class Preparation:
+    """What all methods share of one scan (`Prepared`), made once, when it is first needed.
+
+    Attributes:
+        acquisition: the scan.
+        options: how it is prepared where that is not the default: arguments of `prepare`, ready for JSON.
+        seconds: what it took; 0 as long as nobody needed it.
+    """
+
+    def __init__(self, acquisition: Acquisition, options: Mapping[str, Any] | None = None) -> None:
+        """Remember the scan and the options."""
+        self.acquisition = acquisition
+        self.options = dict(options or {})
+        self.seconds = 0.0
+        self._prepared: Prepared | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has been made."""
+        return self._prepared is not None
+
+    def get(self, report: Callable[[float], None] | None = None) -> Prepared:
+        """Make it, or return what was made; `report` takes the fraction done. Errors as in `prepare`."""
+        if self._prepared is None:
+            began = time.perf_counter()
+            self._prepared = prepare(self.acquisition, **self.options, progress=report)
+            self.seconds = time.perf_counter() - began
+        return self._prepared
 
 
 def reconstruct(
@@ -56,26 +104,64 @@ def reconstruct(
 
 
 def reconstruct_all(
-    acquisition: Acquisition,
+    scan: Acquisition | Preparation,
     names: Sequence[str],
     *,
-    progress: ProgressCallback | None = None,
+    progress: ProgressCallback | Tracker | None = None,
     device: str = "auto",
+    settings: str = DEFAULT_SETTINGS,
+    cache: ResultCache | None = None,
+    reading_s: float | None = None,
 ) -> Iterator[tuple[str, Movie]]:
-    """Reconstruct one scan by several methods, yielding each movie as it is ready.
+    """Reconstruct one scan by several methods, yielding each movie as it is ready: first those in the cache.
 
     Arguments and errors as in `reconstruct`; all names and models are checked before work begins.
+
+    Args:
+        scan: the scan, or what was prepared of it.
+        names: names of methods.
+        progress: takes (phase, fraction of the whole) and may raise `Cancelled`; a `Tracker` also learns from
+            this job what the next one will take. Either is also called from another thread.
+        device: "auto", "cpu" or "gpu".
+        settings: name of the settings of compressed sensing.
+        cache: where results are looked for, and kept.
+        reading_s: what reading the scan took, for provenance.
     """
+    preparation = scan if isinstance(scan, Preparation) else Preparation(scan)
+    chosen = named_settings(settings)
     for name in names:
         methods.check_method(name)
-    shelf = {
+    shelf = _shelf(preparation.acquisition, names)
+    _check_length(preparation.acquisition, shelf)
+    tracker = progress if isinstance(progress, Tracker) else _plain_tracker(progress)
+    return _reconstruct_all(preparation, list(names), shelf, chosen, tracker, device, cache, reading_s)
+
+
+def result_keys(
+    preparation: Preparation, names: Sequence[str], settings: str = DEFAULT_SETTINGS
+) -> dict[str, str]:
+    """The key by which `recon_backend.cache` knows each method's result; it is also in the provenance.
+
+    Raises:
+        ReconstructionError: a network has no model for this sampling.
+    """
+    shelf = _shelf(preparation.acquisition, names)
+    jobs = _jobs(preparation, names, shelf, named_settings(settings), "auto")
+    return {job.name: job.key for job in jobs}
+
+
+def _plain_tracker(progress: ProgressCallback | None) -> Tracker:
+    if progress is None:
+        return Tracker(None)
+    return Tracker(lambda status: progress(status.phase, status.fraction))
+
+
+def _shelf(acquisition: Acquisition, names: Sequence[str]) -> dict[str, models.ShelfModel]:
+    return {
         name: models.find(acquisition.sampling, methods.TRAINING_KIND[name])
         for name in names
         if name in methods.TRAINING_KIND
     }
-    _check_length(acquisition, shelf)
-    report = progress or (lambda _phase, _fraction: None)
-    return _reconstruct_all(acquisition, list(names), shelf, report, device)
 
 
 def _check_length(acquisition: Acquisition, shelf: dict[str, models.ShelfModel]) -> None:
@@ -87,57 +173,191 @@ def _check_length(acquisition: Acquisition, shelf: dict[str, models.ShelfModel])
         )
 
 
+@dataclass(frozen=True)
+class _Job:
+    """One method on one scan: all that is chosen before computing begins.
+
+    Attributes:
+        name: the method.
+        model: for networks.
+        settings: for compressed sensing.
+        parameters: what provenance and the cache's key record of the choice.
+        key: of the result in the cache.
+        step: for the tracker.
+        warm_kind: the step's kind once this process has done it and nothing needs to be compiled.
+        loading: the step that loads the model.
+    """
+
+    name: str
+    model: models.ShelfModel | None
+    settings: CompressedSensingSettings | None
+    parameters: Mapping[str, Any]
+    key: str
+    step: Step
+    warm_kind: str
+    loading: Step | None
+
+    @property
+    def steps(self) -> list[Step]:
+        """Its steps in order."""
+        return [self.step] if self.loading is None else [self.loading, self.step]
+
+
+# Kinds of steps that this process has done: what they need is compiled.
+_warm: set[str] = set()
+
+
+def _jobs(
+    preparation: Preparation,
+    names: Sequence[str],
+    shelf: Mapping[str, models.ShelfModel],
+    chosen: CompressedSensingSettings,
+    request: str,
+) -> list[_Job]:
+    acquisition = preparation.acquisition
+    scan_sha256 = acquisition_sha256(acquisition)
+    common = {
+        "virtual_coils": min(VIRTUAL_COILS, acquisition.coils),
+        "normalisation": NORMALISATION_RULE,
+        "whitened": acquisition.whitened,
+        **preparation.options,
+    }
+    pixels = acquisition.frames * acquisition.matrix[0] * acquisition.matrix[1]
+    jobs = []
+    for name in names:
+        model = shelf.get(name)
+        settings = chosen if name == methods.COMPRESSED_SENSING else None
+        parameters = (settings.to_dict() if settings is not None else {}) | common
+        key = result_key(
+            scan_sha256,
+            name,
+            parameters,
+            model_sha256=model.manifest.weights_sha256 if model is not None else None,
+            precision=_precision(name),
+        )
+        text = json.dumps(parameters, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        network = model.manifest.network if model is not None else ""
+        kind = f"{request}/{acquisition.sampling}/{network or name}/{digest}"
+        warm_kind = f"{kind}/{acquisition.frames}x{acquisition.matrix}"
+        warm, cold = f"{kind}/warm", f"{kind}/cold"
+        first, second = (warm, cold) if warm_kind in _warm else (cold, warm)
+        label = methods.LABELS[name]
+        step = Step(label, first, pixels, _GUESSED_NS[name] * 1e-9 * pixels, like=second)
+        loading = None
+        if model is not None:
+            loading = Step(
+                f"{label}: loading the model",
+                f"{request}/loading/{network}",
+                1.0,
+                _GUESSED_LOADING_S,
+                computes=False,
+            )
+        jobs.append(_Job(name, model, settings, parameters, key, step, warm_kind, loading))
+    return jobs
+
+
+def _precision(name: str) -> str:
+    """What decides number format and framework of a method, as far as they can change its result.
+
+    The probe's own answer is that of the machine, which the cache belongs to, and needs the framework.
+    """
+    if name == methods.GRIDDED:
+        return "float32"
+    wish = "float32" if name == methods.COMPRESSED_SENSING else os.environ.get("BLINDCINE_PRECISION", "auto")
+    return f"{wish} ({os.environ['KERAS_BACKEND']})"
+
+
 def _reconstruct_all(
-    acquisition: Acquisition,
+    preparation: Preparation,
     names: list[str],
     shelf: dict[str, models.ShelfModel],
-    report: ProgressCallback,
+    chosen: CompressedSensingSettings,
+    tracker: Tracker,
     request: str,
+    cache: ResultCache | None,
+    reading_s: float | None,
 ) -> Iterator[tuple[str, Movie]]:
-    started = time.perf_counter()
-    prepared = prepare(
-        acquisition, progress=lambda part: report("Preparing coils", part * _PREPARATION_SHARE)
+    acquisition = preparation.acquisition
+    jobs = _jobs(preparation, names, shelf, chosen, request)
+    missing = []
+    for job in jobs:
+        movie = cache.load(job.key) if cache is not None else None
+        if movie is None:
+            missing.append(job)
+        else:
+            yield job.name, movie
+    preparing = Step(
+        "Preparing coils",
+        f"preparation/{acquisition.sampling}",
+        float(acquisition.kspace.size),
+        _GUESSED_PREPARATION_NS * 1e-9 * acquisition.kspace.size,
     )
-    preparation_s = time.perf_counter() - started
-    total = sum(_COST[name] for name in names)
-    done = 0.0
-    for name in names:
-        low = _PREPARATION_SHARE + (1 - _PREPARATION_SHARE) * done / total
-        span = (1 - _PREPARATION_SHARE) * _COST[name] / total
+    if not missing:
+        return
+    start = _start_step([job.name for job in missing])
+    first = ([start] if start is not None else []) + ([] if preparation.done else [preparing])
+    tracker.plan(first + [step for job in missing for step in job.steps])
+    if start is not None:
+        tracker.run(start, lambda _report: _start(request))
+    if not preparation.done:
+        tracker.run(preparing, preparation.get)
+    for job in missing:
+        seconds = {} if reading_s is None else {"reading": reading_s}
+        movie = _one(preparation, job, tracker, request, seconds)
+        if cache is not None:
+            cache.store(job.key, movie)
+        yield job.name, movie
 
-        def part(fraction: float, name: str = name, low: float = low, span: float = span) -> None:
-            report(methods.LABELS[name], low + span * min(1.0, fraction))
 
-        part(0.0)
-        movie = _one(prepared, name, shelf.get(name), part, request, preparation_s)
-        done += _COST[name]
-        part(1.0)
-        yield name, movie
+def _start_step(names: Sequence[str]) -> Step | None:
+    if "keras" in sys.modules or all(name == methods.GRIDDED for name in names):
+        return None
+    kind = f"starting/{os.environ['KERAS_BACKEND']}"
+    return Step("Starting the framework", kind, 1.0, _GUESSED_START_S, computes=False)
+
+
+def _start(request: str) -> None:
+    """Import the framework: the first time this takes longer than many a reconstruction."""
+    with device.use(request):
+        pass
 
 
 def _one(
-    prepared: Prepared,
-    name: str,
-    model: models.ShelfModel | None,
-    report: Callable[[float], None],
-    request: str,
-    preparation_s: float,
+    preparation: Preparation, job: _Job, tracker: Tracker, request: str, seconds: dict[str, float]
 ) -> Movie:
-    started = time.perf_counter()
-    seconds = {"preparation": preparation_s}
-    parameters: dict[str, Any]
-    if name == methods.GRIDDED:
-        frames, parameters, used = _gridded(prepared, report), {}, "cpu (finufft)"
-    else:
+    seconds["preparation"] = preparation.seconds
+    prepared = preparation.get()
+    found: dict[str, Any] = {}
+    used = ["cpu (finufft)"]
+    network = None
+    if job.model is not None and job.loading is not None:
+        model, began = job.model, time.perf_counter()
+
+        def load(_report: Callable[[float], None]) -> Any:  # noqa: ANN401 - Keras has no types
+            with device.use(request):
+                found["precision"] = device.precision()
+                return model.load(found["precision"])
+
+        network = tracker.run(job.loading, load)
+        seconds["model_loading"] = time.perf_counter() - began
+
+    def compute(report: Callable[[float], None]) -> npt.NDArray[np.float32]:
+        if job.name == methods.GRIDDED:
+            return _gridded(prepared, report)
         with device.use(request) as chosen:
-            used = chosen.name
-            if model is None:
-                frames, parameters = _compressed_sensing(prepared, report)
-            else:
-                network = model.load()
-                seconds["model_loading"] = time.perf_counter() - started
-                frames, parameters = _RUNNERS[model.manifest.network](network, prepared, report), {}
-    seconds["reconstruction"] = time.perf_counter() - started - seconds.get("model_loading", 0.0)
+            used[0] = chosen.name
+            if job.settings is not None:
+                frames, more = _compressed_sensing(prepared, job.settings, report)
+                found.update(more)
+                return frames
+            assert job.model is not None  # a method is gridding, compressed sensing, or a network
+            return _RUNNERS[job.model.manifest.network](network, prepared, report)
+
+    began = time.perf_counter()
+    frames = tracker.run(job.step, compute)
+    seconds["reconstruction"] = time.perf_counter() - began
+    _warm.add(job.warm_kind)
     acquisition = prepared.acquisition
     skipped = acquisition.frames - len(frames)
     return Movie(
@@ -145,18 +365,17 @@ def _one(
         pixel_spacing_mm=acquisition.pixel_spacing_mm,
         frame_times_s=acquisition.frame_times_s[skipped:],
         provenance={
-            "method": name,
+            "method": job.name,
             "raw_sha256": acquisition.source_sha256,
             "raw_name": acquisition.name,
             "sampling": acquisition.sampling,
-            "parameters": parameters
-            | {"virtual_coils": min(VIRTUAL_COILS, acquisition.coils), "normalisation": NORMALISATION_RULE}
-            | {"scale": prepared.scale, "whitened": acquisition.whitened},
-            "model": _model_record(model),
-            "notes": list(acquisition.notes),
-            "device": used,
+            "parameters": {**job.parameters, **found, **prepared.settings, "scale": prepared.scale},
+            "model": _model_record(job.model),
+            "notes": [*acquisition.notes, *prepared.notes],
+            "device": used[0],
             "seconds": {step: round(value, 4) for step, value in seconds.items()},
-            "software": _software(),
+            "software": dict(software_versions()),
+            "job_sha256": job.key,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )
@@ -174,16 +393,6 @@ def _model_record(model: models.ShelfModel | None) -> dict[str, Any] | None:
     }
 
 
-def _software() -> dict[str, str]:
-    versions = {"blindcine": __version__}
-    for package in ("numpy", "finufft", "keras", "tensorflow", "tensorflow-cpu", "jax"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
 def _gridded(prepared: Prepared, report: Callable[[float], None]) -> npt.NDArray[np.float32]:
     blocks = []
     for start in range(0, prepared.frames, inference.BLOCK_FRAMES):
@@ -194,16 +403,14 @@ def _gridded(prepared: Prepared, report: Callable[[float], None]) -> npt.NDArray
 
 
 def _compressed_sensing(
-    prepared: Prepared, report: Callable[[float], None]
+    prepared: Prepared, settings: CompressedSensingSettings, report: Callable[[float], None]
 ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
-    from recon_backend.compressed_sensing import (
-        CompressedSensingSettings,
-        compressed_sensing,
-    )
+    """The magnitude, and what provenance records beside the settings."""
+    from recon_backend.compressed_sensing import compressed_sensing
 
-    settings = CompressedSensingSettings()
     result = compressed_sensing(prepared, settings, report)
-    return np.abs(result.images), settings.to_dict() | {
+    return np.abs(result.images), {
+        "regularisation": result.regularisation,
         "objective_first": result.objectives[0],
         "objective_last": result.objectives[-1],
         "largest_eigenvalue": result.eigenvalue,

@@ -6,9 +6,9 @@ second thread takes the requests, so `cancel` is heard at once and takes effect 
 report. When standard input ends, the running job is cancelled and the process exits: a worker never outlives
 its window.
 
-Requests are `inspect`, `preview`, `reconstruct`, `methods`, `cancel` and `quit`; events are `hello`,
-`started`, `progress`, `movie`, `result`, `error` and `cancelled`. Every job ends with exactly one of the last
-three.
+Requests are `inspect`, `preview`, `reconstruct`, `live`, `methods`, `forget`, `cancel` and `quit`; events are
+`hello`, `started`, `progress`, `movie`, `frame`, `result`, `error` and `cancelled`. Every job ends with
+exactly one of the last three.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from recon_backend.errors import Cancelled, FormatError, ReconstructionError
 
 if TYPE_CHECKING:
     from recon_backend.acquisition import Acquisition
+    from recon_backend.jobs import FinishedMovie
     from recon_backend.movie import Movie
 
-ProgressCallback = Callable[[str, float], None]
 Request = dict[str, Any]
 JobId = str | int
 
@@ -40,21 +40,17 @@ SCHEMA = 1
 PREVIEW_FRAMES = 24
 DEVICES = ("auto", "cpu", "gpu")
 
-_STARTING = "Starting the framework"
 _READING_SHARE = 0.05
 _PROGRESS_INTERVAL_S = 0.1
-_EARLIEST_ESTIMATE_S = 0.5
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class FinishedMovie:
-    """A movie on disk: which method made it, where it lies, seconds by step."""
+class ProgressCallback(Protocol):
+    """Takes how far a job is; raises `Cancelled` if it shall stop. May be called from any thread."""
 
-    method: str
-    path: Path
-    seconds: Mapping[str, float]
+    def __call__(self, phase: str, fraction: float, remaining_s: float | None = None) -> None:
+        """Phase in words, fraction of the whole, and seconds left if the job can say that itself."""
 
 
 class Backend(Protocol):
@@ -67,12 +63,22 @@ class Backend(Protocol):
         """Write a quick movie of the first frames."""
 
     def reconstruct(
-        self, path: Path, methods: Sequence[str], out: Path, device: str, progress: ProgressCallback
+        self,
+        path: Path,
+        methods: Sequence[str],
+        out: Path,
+        device: str,
+        progress: ProgressCallback,
+        *,
+        use_cache: bool,
     ) -> Iterator[FinishedMovie]:
         """Write one movie a method into the folder `out`, yielding each when it is on disk."""
 
     def methods(self) -> Sequence[Mapping[str, Any]]:
         """Name, label, samplings and model of each method at hand."""
+
+    def forget(self, raw_sha256: Sequence[str]) -> int:
+        """Remove the kept results of some raw files; returns how many there were."""
 
 
 class ReconstructionBackend:
@@ -92,27 +98,27 @@ class ReconstructionBackend:
         return movie.save(out)
 
     def reconstruct(
-        self, path: Path, methods: Sequence[str], out: Path, device: str, progress: ProgressCallback
+        self,
+        path: Path,
+        methods: Sequence[str],
+        out: Path,
+        device: str,
+        progress: ProgressCallback,
+        *,
+        use_cache: bool,
     ) -> Iterator[FinishedMovie]:
-        """Movies at `out/<name>_<method>.h5`, the name being that of the acquisition."""
-        acquisition = _open(path, _part(progress, 0.0, _READING_SHARE))
-        share = _part(progress, _READING_SHARE, 1.0)
-        if any(method != "gridded" for method in methods):
-            from recon_backend.device import use
+        """See `recon_backend.jobs.reconstruct_file`."""
+        from recon_backend.cache import user_cache
+        from recon_backend.jobs import reconstruct_file
 
-            # The first time this takes longer than many a reconstruction, and must not look like a hang.
-            share(_STARTING, 0.0)
-            with use(device):
-                pass
-        from recon_backend.reconstruct import reconstruct_all  # heavy
-
-        movies: Iterator[tuple[str, Movie]] = reconstruct_all(
-            acquisition, methods, progress=share, device=device
+        return reconstruct_file(
+            path,
+            methods,
+            out,
+            device=device,
+            cache=user_cache() if use_cache else None,
+            progress=lambda status: progress(status.phase, status.fraction, status.remaining_s),
         )
-        for method, movie in movies:
-            saved = movie.save(out / f"{acquisition.name}_{method}.h5")
-            seconds = movie.provenance.get("seconds", {})
-            yield FinishedMovie(method, saved, {step: float(value) for step, value in seconds.items()})
 
     def methods(self) -> Sequence[Mapping[str, Any]]:
         """See `recon_backend.methods.available_methods`."""
@@ -122,6 +128,13 @@ class ReconstructionBackend:
             {"name": info.name, "label": info.label, "sampling": list(info.samplings), "model": info.model}
             for info in available_methods()
         ]
+
+    def forget(self, raw_sha256: Sequence[str]) -> int:
+        """See `ResultCache.forget`."""
+        from recon_backend.cache import user_cache
+
+        cache = user_cache()
+        return 0 if cache is None else cache.forget(raw_sha256)
 
 
 def serve(requests: BinaryIO, events: BinaryIO, backend: Backend) -> None:
@@ -164,6 +177,8 @@ class _Worker:
             "preview": self._preview,
             "reconstruct": self._reconstruct,
             "methods": self._methods,
+            "forget": self._forget,
+            "live": self._live,
         }
 
     def run(self) -> None:
@@ -275,8 +290,13 @@ class _Worker:
         device = job.request.get("device", DEVICES[0])
         if device not in DEVICES:
             raise _RequestError(f"the device is {device!r}; expected one of {', '.join(DEVICES)}.")
+        use_cache = job.request.get("cache", True)
+        if not isinstance(use_cache, bool):
+            raise _RequestError(f"'cache' is {use_cache!r}; expected true or false.")
         movies: dict[str, str] = {}
-        for movie in self._backend.reconstruct(path, methods, out, device, self._progress_of(job)):
+        for movie in self._backend.reconstruct(
+            path, methods, out, device, self._progress_of(job), use_cache=use_cache
+        ):
             movies[movie.method] = str(movie.path)
             self._emit(
                 "movie",
@@ -284,38 +304,56 @@ class _Worker:
                 method=movie.method,
                 path=str(movie.path),
                 seconds=dict(movie.seconds),
+                cached=movie.cached,
             )
         self._end(job, "result", movies=movies)
 
+    def _live(self, job: _Job) -> None:
+        """Play a raw file live; the images lie in the ring file (`recon_backend.live`)."""
+        path, ring = _path_of(job.request, "path"), _path_of(job.request, "ring")
+        method, device = job.request.get("method"), job.request.get("device", DEVICES[0])
+        if not isinstance(method, str) or device not in DEVICES:
+            raise _RequestError(f"'live' needs a 'method' and a 'device' of {', '.join(DEVICES)}.")
+        from recon_backend.live import play_live  # heavy
+        from recon_backend.streaming import StreamSettings
+
+        def emit(frame: dict[str, Any]) -> None:
+            self._emit("frame", id=job.identifier, **frame)
+
+        settings = StreamSettings(method, device=device)
+        live = play_live(path, ring, settings, progress=self._progress_of(job), emit=emit)
+        self._end(job, "result", live=live)
+
     def _methods(self, job: _Job) -> None:
         self._end(job, "result", methods=[dict(method) for method in self._backend.methods()])
+
+    def _forget(self, job: _Job) -> None:
+        raw = job.request.get("raw_sha256")
+        if not isinstance(raw, list) or not all(isinstance(digest, str) for digest in raw):
+            raise _RequestError("'forget' needs 'raw_sha256', a list of checksums.")
+        self._end(job, "result", forgotten=self._backend.forget(raw))
 
     def _progress_of(self, job: _Job) -> ProgressCallback:
         """A callback that reports at most ten times a second and raises `Cancelled` when asked to stop."""
         began = time.monotonic()
         reported = -_PROGRESS_INTERVAL_S
         last_phase = ""
-        pace_from = (0.0, 0.0)
 
-        def report(phase: str, fraction: float) -> None:
-            nonlocal reported, last_phase, pace_from
+        def report(phase: str, fraction: float, remaining_s: float | None = None) -> None:
+            nonlocal reported, last_phase
             if job.cancelled.is_set():
                 raise Cancelled("cancelled by the user")
             elapsed = time.monotonic() - began
             if phase == last_phase and elapsed - reported < _PROGRESS_INTERVAL_S and fraction < 1:
                 return
             fraction = min(max(float(fraction), 0.0), 1.0)
-            if last_phase == _STARTING != phase:
-                pace_from = (elapsed, fraction)  # how long a framework starts tells nothing about the work
             reported, last_phase = elapsed, phase
-            worked, advanced = elapsed - pace_from[0], fraction - pace_from[1]
-            known = advanced > 0 and worked >= _EARLIEST_ESTIMATE_S
             self._emit(
                 "progress",
                 id=job.identifier,
                 phase=phase,
                 fraction=round(fraction, 4),
-                remaining_s=round(worked * (1 - fraction) / advanced, 1) if known else None,
+                remaining_s=None if remaining_s is None else round(remaining_s, 1),
             )
 
         return report
@@ -395,7 +433,11 @@ def _open(path: Path, progress: ProgressCallback) -> Acquisition:
 
 def _part(progress: ProgressCallback, start: float, stop: float) -> ProgressCallback:
     """A callback for a job's part that goes from `start` to `stop` of the whole."""
-    return lambda phase, fraction: progress(phase, start + (stop - start) * fraction)
+
+    def report(phase: str, fraction: float, remaining_s: float | None = None) -> None:
+        progress(phase, start + (stop - start) * fraction, remaining_s)
+
+    return report
 
 
 def main() -> None:
@@ -407,6 +449,9 @@ def main() -> None:
     # Unbuffered: a buffered reader that blocks in a thread is a fatal error when the interpreter ends.
     requests = open(0, "rb", buffering=0, closefd=False)
     serve(requests, events, ReconstructionBackend())
+    tracking = sys.modules.get("recon_backend.tracking")
+    if tracking is not None and tracking.work_goes_on():
+        os._exit(0)  # native code that runs while the interpreter goes down crashes
 
 
 if __name__ == "__main__":

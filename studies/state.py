@@ -37,6 +37,8 @@ class Scan:
     """The coordinator's own words; None while the study is blinded."""
     raw_path: Path | None
     """The raw file; None while the study is blinded."""
+    raw_sha256: str | None
+    """Its SHA-256; None while the study is blinded."""
     complete: bool
     """Every arm has its movie."""
     clip_id: str

@@ -645,6 +645,7 @@ class Study:
             sampling=scan.sampling,
             label=private.get("label"),
             raw_path=Path(private["raw_path"]) if private else None,
+            raw_sha256=private.get("raw_sha256"),
             complete=bool(scan.movies),
             clip_id=scan.clip_id,
         )

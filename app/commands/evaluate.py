@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.commands.reconstruct import add_device_option
+from app.commands.reconstruct import add_cache_option, add_device_option
 from app.commands.terminal import progress_bar, say, say_table
 
 if TYPE_CHECKING:
@@ -31,11 +31,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
     add_device_option(parser)
+    add_cache_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one row for each scan, method and reference; `shaded` takes the coils' shading into account."""
+    from recon_backend.cache import user_cache
     from recon_backend.evaluation import evaluate
     from recon_backend.methods import ALL_METHODS
 
@@ -43,11 +45,20 @@ def run(arguments: argparse.Namespace) -> int:
     scores: list[Score] = []
     try:
         with progress_bar("Evaluating") as progress:
-            for score in evaluate(arguments.paths, methods, device=arguments.device, progress=progress):
+            for score in evaluate(
+                arguments.paths,
+                methods,
+                device=arguments.device,
+                progress=progress,
+                cache=user_cache() if arguments.use_cache else None,
+            ):
                 scores.append(score)
     finally:
         # What was computed before a file failed, or before Ctrl+C, took minutes: it is not thrown away.
         if scores:
+            # Movies from the cache come first: the table keeps its order all the same.
+            scans = list(dict.fromkeys(score.dataset for score in scores))
+            scores.sort(key=lambda score: (scans.index(score.dataset), methods.index(score.method)))
             _deliver(scores, arguments.json)
     return 0
 

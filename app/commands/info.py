@@ -16,7 +16,9 @@ UNITS = {"s": "_s", "ms": "_ms", "mm": "_mm", "rad": "_rad", "deg": "_deg", "T":
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command."""
     parser = subparsers.add_parser("info", help="print what a raw-data file holds")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a raw-data file (ISMRMRD)")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="a raw-data file (ISMRMRD, twix, BART, …)"
+    )
     parser.add_argument(
         "--json", action="store_true", help="print JSON: one object, or a list for several files"
     )
@@ -26,23 +28,31 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Print each file's summary; a file that cannot be read is named and does not stop the others."""
     from recon_backend.formats import open_acquisition
+    from recon_backend.radial_checks import check_radial
 
     summaries: list[dict[str, Any]] = []
     failures = 0
     for path in arguments.files:
         try:
-            summary = open_acquisition(path).summary()
+            acquisition = open_acquisition(path)
+            summary = acquisition.summary()
+            checks = check_radial(acquisition)
         except expected_errors() as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             complain(sentence(error))
             failures += 1
             continue
+        for warning in checks.warnings:
+            complain(f"{path.name}: warning: {warning}")
         if not arguments.json:
             if summaries:
                 say()
-            say_fields({"file": path, **readable(summary)})
-        summaries.append({"file": str(path), **summary})
+            found = {} if checks.delays is None else {"gradient delays": checks.delays.describe()}
+            say_fields({"file": path, **readable(summary), **found})
+        delays = None if checks.delays is None else checks.delays.to_dict()
+        checked = {"gradient_delays_samples": delays, "warnings": list(checks.warnings)}
+        summaries.append({"file": str(path), **summary, **checked})
     if arguments.json and summaries:
         say_json(summaries if len(arguments.files) > 1 else summaries[0])
     return 2 if failures else 0

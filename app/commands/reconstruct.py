@@ -1,13 +1,18 @@
-"""`blindcine reconstruct FILE… --method all|NAME --out DIR`: raw data to movies."""
+"""`blindcine reconstruct FILE… --method all|NAME --out DIR`: raw data to movies, here or on a cluster."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.commands.failures import expected_errors, sentence
 from app.commands.terminal import complain, progress_bar, say
+
+if TYPE_CHECKING:
+    from recon_backend.jobs import FinishedMovie
 
 DEVICES = ("auto", "cpu", "gpu")
 ALL = "all"
@@ -27,7 +32,29 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--out", type=Path, required=True, metavar="DIR", help="folder for <file>_<method>.h5"
     )
     add_device_option(parser)
+    parser.add_argument(
+        "--settings",
+        metavar="NAME",
+        help="settings of compressed sensing: quality (the default), fast, or published",
+    )
+    add_cache_option(parser)
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="spread the files over the Dask cluster at this address, such as tcp://host:8786; files and DIR "
+        "must be reachable from its workers by the same paths",
+    )
     parser.set_defaults(run=run)
+
+
+def add_cache_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--no-cache`."""
+    parser.add_argument(
+        "--no-cache",
+        dest="use_cache",
+        action="store_false",
+        help="compute everything anew, and keep no result for the next time",
+    )
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
@@ -37,14 +64,22 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reconstruct each file; one that fails is named and does not stop the others."""
+    if arguments.cluster is not None:
+        return run_on_cluster(arguments)
     failures = 0
     for number, path in enumerate(arguments.files, start=1):
         label = f"{path.name} ({number} of {len(arguments.files)})" if len(arguments.files) > 1 else path.name
         try:
-            for movie in reconstruct_file(
-                path, arguments.method or [ALL], arguments.out, arguments.device, label
-            ).values():
-                say(str(movie))
+            reconstruct_file(
+                path,
+                arguments.method or [ALL],
+                arguments.out,
+                arguments.device,
+                label,
+                settings=arguments.settings,
+                use_cache=arguments.use_cache,
+                on_movie=say_movie,
+            )
         except expected_errors() as error:
             if isinstance(error, KeyboardInterrupt | ImportError):
                 raise
@@ -53,8 +88,59 @@ def run(arguments: argparse.Namespace) -> int:
     return 2 if failures else 0
 
 
+def run_on_cluster(arguments: argparse.Namespace) -> int:
+    """Spread the files over a cluster, and say at the end which failed and why."""
+    from recon_backend.cluster import FileJob, FileOutcome, reconstruct_on_cluster
+    from recon_backend.compressed_sensing_settings import DEFAULT_SETTINGS
+
+    jobs = [
+        FileJob(
+            path.absolute(),
+            tuple(arguments.method or [ALL]),
+            arguments.out.absolute(),
+            arguments.device,
+            arguments.settings or DEFAULT_SETTINGS,
+            arguments.use_cache,
+        )
+        for path in dict.fromkeys(arguments.files)
+    ]
+    outcomes: list[FileOutcome] = []
+    with progress_bar("Reconstructing on the cluster") as progress:
+        # Closed at once when Ctrl+C interrupts this loop, so that the workers are told to stop.
+        with closing(reconstruct_on_cluster(arguments.cluster, jobs, progress=progress)) as ended:
+            for outcome in ended:
+                outcomes.append(outcome)
+                for movie in outcome.movies:
+                    say(str(movie.path))
+    failed = [outcome for outcome in outcomes if outcome.error]
+    kept = sum(movie.cached for outcome in outcomes for movie in outcome.movies)
+    complain(
+        f"{len(outcomes) - len(failed)} of {len(jobs)} files are reconstructed"
+        + (f" ({kept} movies were there before)." if kept else ".")
+    )
+    for outcome in failed:
+        place = f" (on {outcome.worker})" if outcome.worker else ""
+        complain(f"Failed{place}: {outcome.path}: {outcome.error}")
+    return 2 if failed else 0
+
+
+def say_movie(movie: FinishedMovie) -> None:
+    """Print a movie's path, and to standard error if it was not computed now."""
+    say(str(movie.path))
+    if movie.cached:
+        complain(f"{movie.path.name}: computed before; taken from the cache.")
+
+
 def reconstruct_file(
-    path: Path, methods: Sequence[str], out: Path, device: str, label: str
+    path: Path,
+    methods: Sequence[str],
+    out: Path,
+    device: str,
+    label: str,
+    *,
+    settings: str | None = None,
+    use_cache: bool = True,
+    on_movie: Callable[[FinishedMovie], None] | None = None,
 ) -> dict[str, Path]:
     """Write `out/<name>_<method>.h5` for each method and return the paths by method.
 
@@ -66,27 +152,33 @@ def reconstruct_file(
         out: folder of the movies; made if it is not there.
         device: "auto", "cpu" or "gpu".
         label: what the progress bar says.
+        settings: name of the settings of compressed sensing; the default ones if None.
+        use_cache: take results that were computed before, and keep new ones.
+        on_movie: called with each movie that is on disk, after the progress bar has ended.
 
     Raises:
         ReconstructionError: the file cannot be read, or a method is unknown or has no model for its sampling.
     """
-    from recon_backend.formats import open_acquisition
-    from recon_backend.reconstruct import reconstruct_all
+    from recon_backend import jobs
+    from recon_backend.cache import user_cache
+    from recon_backend.compressed_sensing_settings import DEFAULT_SETTINGS
 
-    acquisition = open_acquisition(path)
-    names = method_names(methods, acquisition.sampling)
-    movies = {}
-    with progress_bar(label) as progress:
-        for method, movie in reconstruct_all(acquisition, names, progress=progress, device=device):
-            target = out / f"{acquisition.name}_{method}.h5"
-            movie.save(target)
-            movies[method] = target
-    return movies
-
-
-def method_names(asked: Sequence[str], sampling: str) -> list[str]:
-    """Return the methods to run: those asked for, `all` being every one that there is for this sampling."""
-    from recon_backend.methods import available_methods
-
-    fitting = [info.name for info in available_methods() if sampling in info.samplings]
-    return list(dict.fromkeys(name for word in asked for name in (fitting if word == ALL else [word])))
+    movies = []
+    cache = user_cache() if use_cache else None
+    try:
+        with progress_bar(label) as progress:
+            for movie in jobs.reconstruct_file(
+                path,
+                methods,
+                out,
+                device=device,
+                settings=settings or DEFAULT_SETTINGS,
+                cache=cache,
+                progress=lambda status: progress(status.phase, status.fraction, status.remaining_s),
+            ):
+                movies.append(movie)
+    finally:
+        if on_movie is not None:
+            for movie in movies:
+                on_movie(movie)
+    return {movie.method: movie.path for movie in movies}

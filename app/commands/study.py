@@ -242,8 +242,14 @@ def attach(arguments: argparse.Namespace) -> int:
 
 def lock(arguments: argparse.Namespace) -> int:
     """Lock the study."""
+    from recon_backend.cache import user_cache
+
     study = open_study(arguments.folder)
+    raw_sha256 = [scan.raw_sha256 for scan in study.scans if scan.raw_sha256 is not None]
     study.lock(arguments.readers, read_passphrase(arguments.passphrase_file, confirm=True))
+    # Results kept under their methods' names hold the very pixels of the blinded movies.
+    if (cache := user_cache()) is not None:
+        cache.forget(raw_sha256)
     say(
         f"Locked: {len(study.clips)} clips for {', '.join(study.readers)}. "
         "Keep the passphrase: without it the study cannot be unblinded."

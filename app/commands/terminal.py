@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +16,13 @@ from app.commands.failures import CommandError
 
 PASSPHRASE_VARIABLE = "BLINDCINE_PASSPHRASE"
 
+_LEAST_FRACTION_FOR_ESTIMATE = 0.02
+
 
 class ProgressCallback(Protocol):
-    """Takes the phase in words and the fraction (0…1) of the whole that is done."""
+    """Takes the phase in words, the fraction (0…1) of the whole that is done, and seconds left if known."""
 
-    def __call__(self, phase: str, fraction: float) -> None:
+    def __call__(self, phase: str, fraction: float, remaining_s: float | None = None) -> None:
         """Show the progress."""
 
 
@@ -57,7 +60,6 @@ def progress_bar(label: str) -> Iterator[ProgressCallback]:
         TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
-        TimeRemainingColumn,
     )
 
     columns = (
@@ -66,20 +68,24 @@ def progress_bar(label: str) -> Iterator[ProgressCallback]:
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}", markup=False),
         TextColumn("{task.fields[phase]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
-        task = progress.add_task(label, total=1.0, phase="")
+        task = progress.add_task(label, total=1.0, phase="", left="")
 
-        def show(phase: str, fraction: float) -> None:
-            progress.update(task, completed=min(max(fraction, 0.0), 1.0), phase=phase)
+        def show(phase: str, fraction: float, remaining_s: float | None = None) -> None:
+            fraction = min(max(fraction, 0.0), 1.0)
+            if remaining_s is None and fraction > _LEAST_FRACTION_FOR_ESTIMATE:
+                remaining_s = (progress.tasks[0].elapsed or 0.0) * (1 - fraction) / fraction
+            left = "-:--:--" if remaining_s is None else str(timedelta(seconds=round(remaining_s)))
+            progress.update(task, completed=fraction, phase=phase, left=left)
 
         yield show
-        progress.update(task, completed=1.0, phase="done")
+        progress.update(task, completed=1.0, phase="done", left="0:00:00")
 
 
-def _ignore_progress(phase: str, fraction: float) -> None:
+def _ignore_progress(phase: str, fraction: float, remaining_s: float | None = None) -> None:
     """Show nothing."""
 
 

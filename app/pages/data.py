@@ -686,6 +686,7 @@ class DataPage(QWidget):
         if answer is None:
             return
         raw_paths = {Path(scan.raw_path).absolute() for scan in scans if scan.raw_path is not None}
+        raw_sha256 = [scan.raw_sha256 for scan in scans if scan.raw_sha256 is not None]
         self._locking = True
         self._refresh_study_box()
 
@@ -696,6 +697,7 @@ class DataPage(QWidget):
         def done(_: None) -> None:
             self._locking = False
             self._forget_movies(raw_paths)
+            self._context.jobs.submit({"command": "forget", "raw_sha256": raw_sha256})
             self._context.message.emit(f"Study “{study.name}” is locked; reading can begin.")
 
         self._context.run_study_task(lambda: study.lock(answer.readers, answer.passphrase), done, failed)

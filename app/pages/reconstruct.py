@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from PySide6.QtWidgets import (
     QListWidgetItem,
     QPushButton,
     QSplitter,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -36,10 +38,14 @@ from app.jobs import Job
 from app.session import SessionScan
 from app.widgets.elements import styled_label
 from app.widgets.job_list import JobList
+from app.widgets.live_view import LiveView
 from app.widgets.panel_row import PanelRow
 
 _SIDE_WIDTH = 260
 _DEVICES = (("Automatic", "auto"), ("Graphics card", "gpu"), ("Processor", "cpu"))
+LIVE_METHODS = ("gridded", "dl_natural", "dl_cardiac")
+"""Methods that can follow a running scan; compressed sensing looks at the whole series."""
+
 _DEFAULT_METHODS = frozenset({"compressed_sensing", "dl_natural", "dl_cardiac"})
 
 
@@ -62,6 +68,7 @@ class ReconstructPage(QWidget):
         self._shown_methods: tuple[str, ...] = ()
         self._scan_of_job: dict[str, SessionScan] = {}
         self._loading: tuple[SessionScan, tuple[str, ...]] | None = None
+        self._rings = count(1)
         self.method_boxes: dict[str, QCheckBox] = {}
         self.scan_list = QListWidget()
         self.scan_list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
@@ -79,11 +86,24 @@ class ReconstructPage(QWidget):
         stored = self.device_box.findData(context.settings.value("reconstruct/device", "auto"))
         self.device_box.setCurrentIndex(max(stored, 0))
         self.device_box.currentIndexChanged.connect(self._store_device)
+        self.cache_box = QCheckBox("Use results computed before")
+        self.cache_box.setToolTip("Show a movie that was made before at once, instead of making it again")
+        self.cache_box.setChecked(bool(context.settings.value("reconstruct/cache", True, bool)))
+        self.cache_box.toggled.connect(
+            lambda checked: self._context.settings.setValue("reconstruct/cache", checked)
+        )
         self.start_button = QPushButton(theme.icon("reconstruct", "#ffffff"), " Reconstruct")
         self.start_button.setProperty("role", "primary")
         self.start_button.clicked.connect(self._start)
         self.save_button = QPushButton(theme.icon("save"), " Save movies…")
         self.save_button.clicked.connect(self._save)
+        self.live = LiveView(context.jobs)
+        self.live.running_changed.connect(self._on_live_changed)
+        self.live.failed.connect(context.error)
+        self.live_method_box = QComboBox()
+        self.live_method_box.setAccessibleName("Live method")
+        self.live_button = QPushButton()
+        self.live_button.clicked.connect(self._toggle_live)
         self.row = PanelRow()
         self.job_list = JobList(context.jobs, context.methods)
         self._heading = styled_label("heading")
@@ -113,6 +133,7 @@ class ReconstructPage(QWidget):
     def on_hidden(self) -> None:
         """Pause the movies."""
         self.row.clock.pause()
+        self.live.stop()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         """Playback by keyboard."""
@@ -158,8 +179,13 @@ class ReconstructPage(QWidget):
         layout.addSpacing(8)
         layout.addWidget(styled_label("muted", "Device"))
         layout.addWidget(self.device_box)
+        layout.addWidget(self.cache_box)
         layout.addSpacing(12)
         layout.addWidget(self.start_button)
+        layout.addSpacing(8)
+        layout.addWidget(styled_label("muted", "Live, at the scanner's pace"))
+        layout.addWidget(self.live_method_box)
+        layout.addWidget(self.live_button)
         return side
 
     def _make_result(self) -> QWidget:
@@ -173,7 +199,10 @@ class ReconstructPage(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(10)
         column.addLayout(header)
-        column.addWidget(self.row, 1)
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self.row)
+        self._stack.addWidget(self.live)
+        column.addWidget(self._stack, 1)
         jobs = QFrame()
         jobs.setProperty("role", "card")
         jobs_column = QVBoxLayout(jobs)
@@ -187,7 +216,7 @@ class ReconstructPage(QWidget):
         splitter.setStretchFactor(0, 4)
         splitter.setStretchFactor(1, 0)
         jobs.setMinimumHeight(96)
-        splitter.setSizes([700, 150])
+        splitter.setSizes([700, 190])
         return splitter
 
     # Scans and methods
@@ -254,9 +283,50 @@ class ReconstructPage(QWidget):
         self.start_button.setEnabled(bool(scans and methods))
         scan = self._current_scan()
         self.save_button.setEnabled(scan is not None and bool(scan.movies))
+        self._refresh_live()
 
     def _store_device(self) -> None:
         self._context.settings.setValue("reconstruct/device", self.device_box.currentData())
+
+    # Live
+
+    def _refresh_live(self) -> None:
+        """Offer the methods that can follow a running scan of the current scan's sampling."""
+        scan = self._current_scan()
+        offered = []
+        if scan is not None and scan.state == "ready":
+            offered = [name for name in self._context.methods.names(scan.sampling) if name in LIVE_METHODS]
+        box = self.live_method_box
+        if [box.itemData(row) for row in range(box.count())] != offered:
+            chosen = box.currentData()
+            box.clear()
+            for name in offered:
+                box.addItem(self._context.methods.label(name), name)
+            box.setCurrentIndex(max(box.findData(chosen), 0))
+        running = self.live.running
+        box.setEnabled(bool(offered) and not running)
+        self.live_button.setEnabled(running or bool(offered))
+        self.live_button.setIcon(theme.icon("cancel" if running else "play"))
+        self.live_button.setText(" Stop" if running else " Play live")
+        self.live_button.setToolTip(
+            "Stop" if running else "Play the raw data at the scanner's pace and reconstruct as it comes"
+        )
+
+    def _toggle_live(self) -> None:
+        scan, method = self._current_scan(), self.live_method_box.currentData()
+        if self.live.running:
+            self.live.stop()
+        elif scan is not None and method:
+            ring = self._context.scratch_folder / f"live-{next(self._rings)}.ring"
+            label = f"{self._context.methods.label(method)}, live"
+            caution = self._context.methods.caution(method, scan.sampling)
+            device = self.device_box.currentData()
+            self.live.start(scan.path, ring, method, device, label=label, caution=caution)
+
+    def _on_live_changed(self, running: bool) -> None:
+        self.row.clock.pause()
+        self._stack.setCurrentWidget(self.live if running else self.row)
+        self._refresh_live()
 
     # Jobs
 
@@ -277,6 +347,7 @@ class ReconstructPage(QWidget):
                 "methods": methods,
                 "out": out,
                 "device": self.device_box.currentData(),
+                "cache": self.cache_box.isChecked(),
             }
             scan.reconstruction = self._context.jobs.submit(
                 request, label=scan.name, on_finished=partial(self._on_finished, scan)
@@ -334,6 +405,8 @@ class ReconstructPage(QWidget):
     def _show_current(self) -> None:
         scan = self._current_scan()
         other = scan is not self._shown_scan
+        if other:
+            self.live.stop()
         self._shown_scan = scan
         self._refresh_controls()
         if scan is None:

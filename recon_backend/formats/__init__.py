@@ -1,6 +1,7 @@
 """Raw-data files in: one module a format, found by what the file holds, never by its name.
 
 A reader module has `recognises(path) -> bool` (cheap: first bytes) and `read(path, slice_index, progress)`.
+HDF5 is the container of several formats; `hdf5_formats` tells them apart.
 """
 
 from __future__ import annotations
@@ -8,11 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from recon_backend.acquisition import Acquisition
 from recon_backend.errors import FormatError
-from recon_backend.formats import ismrmrd
+from recon_backend.formats import bart, hdf5, hdf5_formats, twix
 
-_READERS = ((ismrmrd.recognises, ismrmrd.read),)
+_READERS = (
+    (hdf5.recognises, hdf5_formats.read),
+    (bart.recognises, bart.read),
+    (twix.recognises, twix.read),
+)
 
 
 def open_acquisition(
@@ -45,10 +52,16 @@ def open_acquisition(
             raise FormatError(path, "the file is empty.")
         for recognises, read in _READERS:
             if recognises(path):
-                return read(path, slice_index, progress)
+                # Numbers that overflow come out infinite, and Acquisition refuses those.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    return read(path, slice_index, progress)
     except OSError as error:
         reason = error.strerror or "input/output error"
         raise FormatError(path, f"the file cannot be read ({reason.lower()}).") from error
+    except MemoryError as error:
+        raise FormatError(path, "this machine has not enough memory to read the file.") from error
     raise FormatError(
-        path, "this is not an ISMRMRD (HDF5) raw-data file; convert the vendor's raw data to ISMRMRD first."
+        path,
+        "this is no raw data that can be read: not ISMRMRD/OCMR, fastMRI or CMRxRecon (HDF5), Siemens twix "
+        "(.dat), or BART (.cfl with .hdr); convert it to ISMRMRD first.",
     )

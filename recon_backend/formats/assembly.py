@@ -1,13 +1,14 @@
 """From single readouts to an `Acquisition`: which frame, which line, which unit.
 
 This is the part of reading that is the same for every vendor format: a format module fills `Readouts` and a
-`ScanHeader`, `assemble` does the rest and notes each decision.
+`ScanHeader`, `assemble` does the rest and notes each decision. Samples and trajectory come in blocks and go
+straight to their place in the result, so that reading needs little more memory than the result itself.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from scipy import fft
 from recon_backend.acquisition import Acquisition
 from recon_backend.errors import InvalidAcquisition
 from recon_backend.formats.header import ScanHeader
+from recon_backend.formats.storage import grid, line_grid, readouts_a_block, zeros
 from recon_backend.formats.timing import frame_times
 
 IntegerArray = npt.NDArray[np.int64]
@@ -27,12 +29,60 @@ _SIZE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
+class SampleSource:
+    """The samples of the imaging readouts, read when they are asked for.
+
+    Attributes:
+        count: readouts.
+        coils: channels of each.
+        length: samples of each.
+        blocks: gives (place, samples) block by block, all readouts once and in order; place is a slice of the
+            readouts, samples complex64 (readout, coil, sample), finite, and may be written over.
+    """
+
+    count: int
+    coils: int
+    length: int
+    blocks: Callable[[], Iterator[tuple[slice, npt.NDArray[np.complex64]]]]
+
+    @classmethod
+    def from_array(cls, samples: npt.NDArray[np.complex64]) -> SampleSource:
+        """Samples that are in memory already, complex64 (readout, coil, sample)."""
+        count, coils, length = samples.shape
+        step = readouts_a_block(coils, length)
+
+        def blocks() -> Iterator[tuple[slice, npt.NDArray[np.complex64]]]:
+            for start in range(0, count, step):
+                place = slice(start, min(start + step, count))
+                yield place, samples[place].copy()
+
+        return cls(count, coils, length, blocks)
+
+
+@dataclass(frozen=True)
+class TrajectorySource:
+    """Where the samples of the imaging readouts lie, worked out when it is asked for.
+
+    Attributes:
+        dimensions: components, 2 or 3.
+        points: gives float32 (readout, sample, dimensions), components (x, y[, z]), of the readouts of the
+            block of samples that was given last; its arguments are int64 arrays (readout,): position in the
+            order of acquisition, frame, and position within the frame.
+        in_radians: True for rad/pixel; else the unit is found out from the largest radius.
+    """
+
+    dimensions: int
+    points: Callable[[IntegerArray, IntegerArray, IntegerArray], npt.NDArray[np.float32]]
+    in_radians: bool = False
+
+
+@dataclass(frozen=True)
 class Readouts:
     """The imaging readouts of one slice in the order of acquisition.
 
     Attributes:
-        samples: complex64 (readout, coil, sample), finite.
-        trajectory: float32 (readout, sample, 2 or 3), components (x, y[, z]) in any unit, or None.
+        samples: where their samples come from.
+        trajectory: where they lie, or None.
         line: kspace_encode_step_1, (readout,).
         repetition: repetition counter, (readout,).
         phase: phase counter, (readout,).
@@ -45,10 +95,12 @@ class Readouts:
         discard_post: trailing samples to leave out, (readout,).
         ticks: time stamp, (readout,).
         number: position in the file, for messages, (readout,).
+        set: set counter, (readout,); counts frames only where neither repetition nor phase does.
+        frame: the frame of each readout where it is known beforehand, (readout,); else None.
     """
 
-    samples: npt.NDArray[np.complex64]
-    trajectory: npt.NDArray[np.float32] | None
+    samples: SampleSource
+    trajectory: TrajectorySource | None
     line: IntegerArray
     repetition: IntegerArray
     phase: IntegerArray
@@ -61,6 +113,8 @@ class Readouts:
     discard_post: IntegerArray
     ticks: IntegerArray
     number: IntegerArray
+    set: IntegerArray | None = None
+    frame: IntegerArray | None = None
 
 
 def assemble(
@@ -81,8 +135,11 @@ def assemble(
             of an unknown unit; the message is one sentence.
     """
     frame = assign_frames(readouts, header, notes)
-    times_s, time_note = frame_times(readouts.ticks, frame, header.repetition_time_s)
-    notes.append(time_note)
+    if header.frame_time_s is None:
+        times_s, time_note = frame_times(readouts.ticks, frame, header.repetition_time_s)
+        notes.append(time_note)
+    else:
+        times_s = header.frame_time_s * np.arange(int(frame.max()) + 1, dtype=np.float64)
     common: Mapping[str, Any] = {
         "sampling": header.sampling,
         "frame_times_s": times_s,
@@ -91,8 +148,6 @@ def assemble(
         "source_sha256": source_sha256,
         "whitened": whitened,
     }
-    if not readouts.samples.any():
-        raise InvalidAcquisition("all samples are zero: the file holds no signal.")
     if header.sampling == "cartesian":
         return _assemble_cartesian(readouts, header, frame, notes, common)
     return _assemble_non_cartesian(readouts, header, frame, notes, common)
@@ -102,14 +157,26 @@ def assign_frames(readouts: Readouts, header: ScanHeader, notes: list[str]) -> I
     """The frame of each readout, (readout,), counted from 0 without gaps.
 
     Frames are the repetitions or the phases, whichever vary (repetition by repetition, phase by phase if both
-    do). If neither does, a frame ends where a flag says so or where a line comes again that is no further
-    average.
+    do), else the sets. If none varies, a frame ends where a flag says so or where a line comes again that is
+    no further average.
 
     Raises:
         InvalidAcquisition: a frame between the first and the last has no readout.
     """
+    if readouts.frame is not None:
+        return readouts.frame
     repetitions = int(np.ptp(readouts.repetition)) + 1
     phases = int(np.ptp(readouts.phase)) + 1
+    if repetitions == 1 and phases == 1 and readouts.set is not None and np.ptp(readouts.set):
+        values, frame = np.unique(readouts.set, return_inverse=True)
+        gap = np.flatnonzero(np.diff(values) > 1)
+        if gap.size:
+            raise InvalidAcquisition(
+                f"frame {gap[0] + 1} has no readout: the set counter jumps over it; "
+                "expected at least one readout in every frame."
+            )
+        notes.append("frames are counted by set")
+        return frame.astype(np.int64)
     if repetitions == 1 and phases == 1:
         frame = _split_at_repeats(readouts)
         if frame[-1] > 0:
@@ -139,23 +206,24 @@ def assign_frames(readouts: Readouts, header: ScanHeader, notes: list[str]) -> I
     return frame
 
 
-def trajectory_to_radians(
-    trajectory: npt.NDArray[np.float32], matrix: tuple[int, int]
-) -> tuple[npt.NDArray[np.float32], str]:
-    """Bring a trajectory (..., 2), components (y, x), to rad/pixel by the size of its largest radius.
+def convert_to_radians(trajectory: npt.NDArray[np.float32], matrix: tuple[int, int]) -> str:
+    """Bring a trajectory (frame, ..., 2), components (y, x), to rad/pixel in place by its largest radius.
 
     Up to 0.5 it is cycles/pixel, up to 1 a fraction of the Nyquist limit, up to pi rad/pixel, up to half the
-    matrix cycles/FOV.
+    matrix cycles/FOV. The result is clipped to [-pi, pi] against rounding.
 
     Returns:
-        float32 of the same shape, rad/pixel, clipped to [-pi, pi] against rounding; and a note on the unit.
+        A note on the unit.
 
     Raises:
         InvalidAcquisition: it is all zero, not finite, or larger than any known unit allows.
     """
-    if not np.isfinite(trajectory).all():
-        raise InvalidAcquisition("the trajectory holds NaN or infinite values.")
-    largest = float(np.sqrt(np.square(trajectory, dtype=np.float64).sum(axis=-1).max()))
+    largest = 0.0
+    for part in trajectory:  # frame by frame: no temporary of the size of the scan
+        radius = float(np.square(part, dtype=np.float64).sum(axis=-1).max())
+        if not math.isfinite(radius):
+            raise InvalidAcquisition("the trajectory holds NaN or infinite values.")
+        largest = max(largest, math.sqrt(radius))
     if largest == 0:
         raise InvalidAcquisition(
             "the trajectory is zero everywhere; the file must carry where its samples lie."
@@ -175,8 +243,9 @@ def trajectory_to_radians(
             f"the trajectory reaches {largest:.4g}, which fits no known unit; expected cycles/pixel (0.5), "
             f"rad/pixel (pi) or cycles/FOV (half the matrix, {max(matrix) / 2:g})."
         )
-    radians = np.clip(trajectory * scale, -np.pi, np.pi).astype(np.float32)
-    return radians, f"trajectory was in {unit} (largest radius {largest:.4g})"
+    for part in trajectory:
+        part[:] = np.clip(part * scale, -np.pi, np.pi)
+    return f"trajectory was in {unit} (largest radius {largest:.4g})"
 
 
 def _split_at_repeats(readouts: Readouts) -> IntegerArray:
@@ -201,10 +270,10 @@ def _assemble_cartesian(
     readouts: Readouts, header: ScanHeader, frame: IntegerArray, notes: list[str], common: Mapping[str, Any]
 ) -> Acquisition:
     lines, columns = header.encoded_matrix
-    if readouts.samples.shape[-1] > columns:
+    source = readouts.samples
+    if source.length > columns:
         raise InvalidAcquisition(
-            f"readouts have {readouts.samples.shape[-1]} samples, "
-            f"but the header's encoded matrix is {columns} wide."
+            f"readouts have {source.length} samples, but the header's encoded matrix is {columns} wide."
         )
     centre = header.centre_line
     if centre is None:
@@ -217,15 +286,27 @@ def _assemble_cartesian(
             f"readout {readouts.number[outside[0]]} has line {readouts.line[outside[0]]}, outside the "
             f"encoded matrix of {lines} lines with its centre at line {centre}."
         )
-    samples, width, width_mm = _without_oversampling(_on_full_readout(readouts, columns), header, notes)
+    start = _places_on_full_readout(readouts, columns)
+    width, width_mm = _width_without_oversampling(columns, header, notes)
 
     shape = (int(frame.max()) + 1, lines)
+    held = source.count * source.coils * source.length
+    kspace = line_grid(source.coils, *shape, width, held)
     counts = np.zeros(shape, np.int64)
     np.add.at(counts, (frame, row), 1)
-    kspace = np.zeros((*shape, samples.shape[1], width), np.complex64)
-    np.add.at(kspace, (frame, row), samples)
+    signal = False
+    for place, block in source.blocks():
+        signal = signal or bool(block.any())
+        full = _on_full_readout(block, readouts, place, start[place], columns)
+        samples = full if width == columns else crop_readout(full, width)
+        if counts.max() == 1:
+            kspace[:, frame[place], row[place]] = samples.transpose(1, 0, 2)
+        else:
+            np.add.at(kspace.transpose(1, 2, 0, 3), (frame[place], row[place]), samples)
+    _require_signal(signal)
+    for one_frame, one_row in zip(*(index.tolist() for index in np.nonzero(counts > 1)), strict=True):
+        kspace[:, one_frame, one_row] /= np.float32(counts[one_frame, one_row])
     if counts.max() > 1:
-        kspace /= np.maximum(counts, 1)[..., None, None].astype(np.float32)
         notes.append(f"lines that were read up to {counts.max()} times in a frame were averaged")
     mask = counts > 0
     acquired = mask.sum(axis=1)
@@ -238,7 +319,7 @@ def _assemble_cartesian(
             f"the header asks for {header.matrix[0]} x {header.matrix[1]}"
         )
     return Acquisition(
-        kspace=np.ascontiguousarray(kspace.transpose(2, 0, 1, 3)),
+        kspace=kspace,
         matrix=(lines, width),
         field_of_view_mm=(height_mm, width_mm),
         mask=mask,
@@ -247,23 +328,17 @@ def _assemble_cartesian(
     )
 
 
-def _on_full_readout(readouts: Readouts, columns: int) -> npt.NDArray[np.complex64]:
-    """Samples (readout, coil, columns): backward lines turned, discarded ones zero, partial echoes placed."""
-    samples = readouts.samples
-    length = samples.shape[-1]
-    position = np.arange(length)
-    discarded = (position < readouts.discard_pre[:, None]) | (
-        position >= length - readouts.discard_post[:, None]
-    )
-    if discarded.any():
-        samples = np.where(discarded[:, None], np.complex64(0), samples)
-    backwards = readouts.is_reversed
-    if backwards.any():
-        samples = samples.copy()
-        samples[backwards] = samples[backwards, :, ::-1]
+def _require_signal(signal: bool) -> None:
+    if not signal:
+        raise InvalidAcquisition("all samples are zero: the file holds no signal.")
+
+
+def _places_on_full_readout(readouts: Readouts, columns: int) -> IntegerArray:
+    """Where each readout begins in a full one, (readout,): the centre of a partial echo tells."""
+    length = readouts.samples.length
     if length == columns:
-        return samples
-    centre = np.where(backwards, length - 1 - readouts.centre_sample, readouts.centre_sample)
+        return np.zeros(readouts.samples.count, np.int64)
+    centre = np.where(readouts.is_reversed, length - 1 - readouts.centre_sample, readouts.centre_sample)
     start = columns // 2 - centre
     outside = np.flatnonzero((start < 0) | (start + length > columns))
     if outside.size:
@@ -271,6 +346,25 @@ def _on_full_readout(readouts: Readouts, columns: int) -> npt.NDArray[np.complex
             f"readout {readouts.number[outside[0]]} has {length} samples with the centre at "
             f"{centre[outside[0]]}, which does not fit the encoded matrix of {columns}."
         )
+    return np.asarray(start, np.int64)
+
+
+def _on_full_readout(
+    samples: npt.NDArray[np.complex64], readouts: Readouts, place: slice, start: IntegerArray, columns: int
+) -> npt.NDArray[np.complex64]:
+    """Samples (readout, coil, columns): backward lines turned, discarded ones zero, partial echoes placed."""
+    length = samples.shape[-1]
+    position = np.arange(length)
+    discarded = (position < readouts.discard_pre[place, None]) | (
+        position >= length - readouts.discard_post[place, None]
+    )
+    if discarded.any():
+        samples = np.where(discarded[:, None], np.complex64(0), samples)
+    backwards = readouts.is_reversed[place]
+    if backwards.any():
+        samples[backwards] = samples[backwards, :, ::-1]
+    if length == columns:
+        return samples
     full = np.zeros((*samples.shape[:2], columns), np.complex64)
     for offset in np.unique(start):
         chosen = start == offset
@@ -278,23 +372,34 @@ def _on_full_readout(readouts: Readouts, columns: int) -> npt.NDArray[np.complex
     return full
 
 
-def _without_oversampling(
-    samples: npt.NDArray[np.complex64], header: ScanHeader, notes: list[str]
-) -> tuple[npt.NDArray[np.complex64], int, float]:
-    """Crop the field of view along the readout to the one that the header asks for; the pixel size stays."""
-    columns = samples.shape[-1]
+def _width_without_oversampling(columns: int, header: ScanHeader, notes: list[str]) -> tuple[int, float]:
+    """Samples that are left of a readout cut to the wanted field of view, and that field of view in mm."""
     ratio, pixel_mm = _readout_oversampling(columns, header, notes)
-    width = min(round(columns / ratio), columns)
-    width_mm = pixel_mm * width
-    if width == columns:
-        return samples, columns, width_mm
+    width = max(1, min(round(columns / ratio), columns))
+    if width < columns:
+        notes.append(
+            f"readout oversampling of {columns / width:.4g} was removed: {columns} to {width} samples"
+        )
+    return width, pixel_mm * width
+
+
+def crop_readout(samples: npt.NDArray[np.complex64], width: int) -> npt.NDArray[np.complex64]:
+    """Crop the field of view along the last axis; the pixel size stays.
+
+    Args:
+        samples: complex64 (..., columns) of k-space, its centre at columns // 2.
+        width: samples to keep, at most columns.
+
+    Returns:
+        complex64 (..., width), the centre at width // 2.
+    """
+    columns = samples.shape[-1]
     start = columns // 2 - width // 2
-    notes.append(f"readout oversampling of {columns / width:.4g} was removed: {columns} to {width} samples")
     # The half-sample shifts of both FFTs cancel only if the centre is kept at index N // 2 on both sides.
     image = fft.fftshift(fft.ifft(fft.ifftshift(samples, axes=-1), axis=-1, norm="ortho"), axes=-1)
     image = fft.ifftshift(image[..., start : start + width], axes=-1)
     cropped = fft.fftshift(fft.fft(image, axis=-1, norm="ortho"), axes=-1)
-    return cropped.astype(np.complex64, copy=False), width, width_mm
+    return cropped.astype(np.complex64, copy=False)
 
 
 def _readout_oversampling(columns: int, header: ScanHeader, notes: list[str]) -> tuple[float, float]:
@@ -324,28 +429,41 @@ def _readout_oversampling(columns: int, header: ScanHeader, notes: list[str]) ->
 def _assemble_non_cartesian(
     readouts: Readouts, header: ScanHeader, frame: IntegerArray, notes: list[str], common: Mapping[str, Any]
 ) -> Acquisition:
+    source = readouts.samples
     if readouts.trajectory is None:
         raise InvalidAcquisition(
             f"the header says '{header.sampling}', but the readouts carry no trajectory; "
             "expected one of 2 components with every readout."
         )
-    samples, file_trajectory = readouts.samples, readouts.trajectory
-    keep = slice(int(readouts.discard_pre.max()), samples.shape[-1] - int(readouts.discard_post.max()))
-    samples, file_trajectory = samples[..., keep], file_trajectory[:, keep]
-    if samples.shape[-1] == 0:
+    keep = slice(int(readouts.discard_pre.max()), source.length - int(readouts.discard_post.max()))
+    length = keep.stop - keep.start
+    if length < 1:
         raise InvalidAcquisition("the readouts' discard_pre and discard_post leave no sample.")
-    trajectory, unit_note = trajectory_to_radians(_in_plane(file_trajectory, notes)[..., ::-1], header.matrix)
-    notes.append(unit_note)
 
     counts = np.bincount(frame)
     order = np.argsort(frame, kind="stable")
     slot = np.empty_like(frame)
     slot[order] = np.arange(frame.size) - np.repeat(np.cumsum(counts) - counts, counts)
     shape = (counts.size, int(counts.max()))
-    kspace = np.zeros((samples.shape[1], *shape, samples.shape[-1]), np.complex64)
-    kspace[:, frame, slot] = samples.transpose(1, 0, 2)
-    placed = np.zeros((*shape, samples.shape[-1], 2), np.float32)
-    placed[frame, slot] = trajectory
+    held = source.count * source.coils * source.length
+    kspace = grid((source.coils, *shape, length), held)
+    trajectory = zeros((*shape, length, 2), np.float32)
+    third = _Third()
+    signal = False
+    for place, block in source.blocks():
+        signal = signal or bool(block.any())
+        kspace[:, frame[place], slot[place]] = block[..., keep].transpose(1, 0, 2)
+        points = readouts.trajectory.points(
+            np.arange(place.start, place.stop, dtype=np.int64), frame[place], slot[place]
+        )
+        third.add(points[..., 2:])
+        trajectory[frame[place], slot[place]] = points[:, keep, 1::-1]
+    _require_signal(signal)
+    third.check(notes)
+    if readouts.trajectory.in_radians:
+        np.clip(trajectory, -np.pi, np.pi, out=trajectory)
+    else:
+        notes.append(convert_to_radians(trajectory, header.matrix))
     readout_mask = np.arange(shape[1]) < counts[:, None]
     if not readout_mask.all():
         incomplete = np.flatnonzero(~readout_mask.all(axis=1))
@@ -361,22 +479,34 @@ def _assemble_non_cartesian(
         kspace=kspace,
         matrix=header.matrix,
         field_of_view_mm=(height_mm, width_mm),
-        trajectory=placed,
+        trajectory=trajectory,
         readout_mask=readout_mask,
         notes=tuple(notes),
         **common,
     )
 
 
-def _in_plane(trajectory: npt.NDArray[np.float32], notes: list[str]) -> npt.NDArray[np.float32]:
-    """Components (x, y) of a trajectory of 2 or 3 components."""
-    third = trajectory[..., 2:]
-    if third.any():
-        if third.min() < 0:
+class _Third:
+    """The third component of a trajectory: density weights are never negative, a third dimension is."""
+
+    def __init__(self) -> None:
+        self.smallest = 0.0
+        self.used = False
+
+    def add(self, values: npt.NDArray[np.float32]) -> None:
+        """Look at some more values, (readout, sample, 0 or 1)."""
+        if values.any():
+            self.used = True
+            self.smallest = min(self.smallest, float(values.min()))
+
+    def check(self, notes: list[str]) -> None:
+        """Refuse a third dimension and note what was left out."""
+        if self.smallest < 0:
             raise InvalidAcquisition(
                 "the trajectory has 3 dimensions; only 2-dimensional slices can be read."
             )
-        notes.append(
-            "the trajectory's third component is never negative and was taken for density weights: not used"
-        )
-    return trajectory[..., :2]
+        if self.used:
+            notes.append(
+                "the trajectory's third component is never negative and was taken for density weights: "
+                "not used"
+            )

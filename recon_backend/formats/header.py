@@ -22,6 +22,8 @@ SAMPLING_OF_TRAJECTORY: Mapping[str, Sampling] = {
     "spiral": "spiral",
 }
 LARGEST_MATRIX = 4096
+# A parsed element takes a hundred times the memory of its shortest text; real headers have some hundreds.
+_MOST_TAGS = 50_000
 
 # (name in details, path in the header, is it a number)
 _DETAILS = (
@@ -70,6 +72,7 @@ class ScanHeader:
     last_phase: int | None
     repetition_time_s: float | None
     details: Mapping[str, JSON]
+    frame_time_s: float | None = None  # wins over time stamps
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,10 @@ def parse_xml(text: bytes) -> ElementTree.Element:
     """
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
         raise InvalidAcquisition("the XML header declares a document type, which ISMRMRD headers never do.")
+    if text.count(b"<") > _MOST_TAGS:
+        raise InvalidAcquisition(
+            "the XML header has far more elements than any ISMRMRD header; it is damaged."
+        )
     try:
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
@@ -105,7 +112,11 @@ def parse_xml(text: bytes) -> ElementTree.Element:
 
 def identity_of(root: ElementTree.Element) -> Identity:
     """The words in the header that must not be copied."""
-    texts = [element.text or "" for path in _IDENTIFYING for element in root.iterfind(path)]
+    return identity_of_texts(element.text or "" for path in _IDENTIFYING for element in root.iterfind(path))
+
+
+def identity_of_texts(texts: Iterable[str]) -> Identity:
+    """The words of names, numbers and addresses that must not be copied."""
     parts = [part for text in texts for part in (text, *re.split(r"[\W_]+", text))]
     words = {_letters_and_digits(part) for part in parts}
     return Identity(

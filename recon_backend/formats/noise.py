@@ -14,25 +14,38 @@ import numpy.typing as npt
 _SMALLEST_EIGENVALUE = 1e-8
 
 
-def whitening_matrix(
-    noise: npt.NDArray[np.complex64], bandwidth_ratio: float = 1.0
-) -> npt.NDArray[np.complex64] | None:
-    """The matrix that whitens data of these coils.
+class NoiseCovariance:
+    """The noise covariance of coils, summed up block by block."""
 
-    Args:
-        noise: samples (coil, sample) without signal.
-        bandwidth_ratio: receiver bandwidth of the data over that of the noise scan; noise power goes with it.
+    def __init__(self, coils: int) -> None:
+        """No noise was seen yet."""
+        self.sum = np.zeros((coils, coils), np.complex128)
+        self.samples = 0
 
-    Returns:
-        complex64 (coil, coil), or None where the noise scan is too short or a coil is dead.
-    """
-    coils, samples = noise.shape
-    if samples <= coils:
-        return None
-    noise = noise.astype(np.complex128)
-    covariance = noise @ noise.conj().T / samples * bandwidth_ratio
-    eigenvalues = np.linalg.eigvalsh(covariance)
-    if not eigenvalues[0] > _SMALLEST_EIGENVALUE * eigenvalues[-1]:
-        return None
-    inverse = np.linalg.inv(np.linalg.cholesky(covariance)).astype(np.complex64)
-    return inverse if np.isfinite(inverse).all() else None
+    def add(self, noise: npt.NDArray[np.complex64]) -> None:
+        """Add samples (..., coil, sample) without signal."""
+        noise = noise.reshape(-1, *noise.shape[-2:]).astype(np.complex128)
+        self.sum += np.einsum("rcs,rds->cd", noise, noise.conj(), optimize=True)
+        self.samples += noise.shape[0] * noise.shape[2]
+
+    def whitening_matrix(self, bandwidth_ratio: float = 1.0) -> npt.NDArray[np.complex64] | None:
+        """The matrix that whitens data of these coils.
+
+        Args:
+            bandwidth_ratio: receiver bandwidth of the data over that of the noise scan; noise power goes with
+                it.
+
+        Returns:
+            complex64 (coil, coil), or None where the noise scan is too short or a coil is dead.
+        """
+        if self.samples <= len(self.sum) or not np.isfinite(self.sum).all():
+            return None
+        covariance = self.sum / self.samples * bandwidth_ratio
+        try:
+            eigenvalues = np.linalg.eigvalsh(covariance)
+            if not eigenvalues[0] > _SMALLEST_EIGENVALUE * eigenvalues[-1]:
+                return None
+            inverse = np.linalg.inv(np.linalg.cholesky(covariance)).astype(np.complex64)
+        except np.linalg.LinAlgError:
+            return None
+        return inverse if np.isfinite(inverse).all() else None

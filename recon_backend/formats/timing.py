@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 
 TICK_S = 2.5e-3
 _TICKS_PER_DAY = int(24 * 3600 / TICK_S)
-_UNKNOWN_FRAME_TIME_S = 1.0
+UNKNOWN_FRAME_TIME_S = 1.0
 
 
 def frame_times(
@@ -61,6 +61,6 @@ def frame_times(
             f"time stamps are missing or too coarse: frame time is TR x {readouts} readouts",
         )
     return (
-        _UNKNOWN_FRAME_TIME_S * index,
+        UNKNOWN_FRAME_TIME_S * index,
         "neither time stamps nor TR are stated: frame times are unknown and count 1 s a frame",
     )

@@ -10,8 +10,6 @@ trajectory in cycles/pixel.
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from recon_backend.sampling.cartesian import published_mask
 from recon_backend.sampling.radial import radial_trajectory
 from recon_backend.sampling.spiral import repetition_time_s, spiral_trajectory
 from recon_backend.simulation.phantoms import DEFAULT_FIELD_OF_VIEW_MM, Phantom
+from recon_backend.storage import replacing
 
 DEFAULT_MATRIX: dict[Sampling, int] = {"cartesian": 240, "radial": 256, "spiral": 240}
 RADIAL_SPOKES = 13
@@ -376,19 +375,11 @@ def _write(
         flags |= _flag(_FLAG_LAST_IN_MEASUREMENT) if number == total - 1 else 0
         entry["flags"] = flags
 
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-    os.close(handle)
-    try:
-        with h5py.File(temporary, "w") as file:
-            group = file.create_group("dataset")
-            header = group.create_dataset("xml", (1,), dtype=h5py.string_dtype("ascii"))
-            header[0] = _header(plan, phantom, coils)
-            group.create_dataset("data", data=table, maxshape=(None,), chunks=(1,))
-        with open(temporary, "rb+") as file_bytes:
-            os.fsync(file_bytes.fileno())
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        group = file.create_group("dataset")
+        header = group.create_dataset("xml", (1,), dtype=h5py.string_dtype("ascii"))
+        header[0] = _header(plan, phantom, coils)
+        group.create_dataset("data", data=table, maxshape=(None,), chunks=(1,))
 
 
 def _interleaved(samples: NDArray[np.complex64]) -> NDArray[np.float32]:

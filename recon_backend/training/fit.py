@@ -13,7 +13,6 @@ import csv
 import dataclasses
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from recon_backend import __version__
 from recon_backend.acquisition import Sampling
 from recon_backend.networks.architectures import Architecture, architecture_for
 from recon_backend.simulation.videos import SimulationRanges
+from recon_backend.storage import replacing
 from recon_backend.training.losses import magnitude, ssim, training_loss
 from recon_backend.training.samples import PATCHES, draw_batches
 from recon_backend.training.simulators import running_simulators
@@ -251,12 +251,8 @@ class Trainer:
 
     def _save_arrays(self, path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
         averages = {f"average{i:04d}": value for i, value in enumerate(self.average)}
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as stream:
+        with replacing(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **arrays, **averages)  # type: ignore[arg-type]
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
 
     def _restore(self) -> None:
         path = self.folder / STATE_NAME

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from recon_backend.errors import ReconstructionError
 from recon_backend.simulation.videos import resize_movie
+from recon_backend.storage import replacing
 
 Split = Literal["train", "validation"]
 VALIDATION_SHARE = 0.12
@@ -193,12 +193,8 @@ def _decoded(path: Path, cache: Path) -> Path:
             frames.append(small.to_ndarray())
     if not frames:
         raise ReconstructionError(f"{path}: the video holds no frame; remove it or replace it.")
-    partial = target.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as stream:
+    with replacing(target) as temporary, temporary.open("wb") as stream:
         np.save(stream, np.stack(frames))
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(target)
     return target
 
 

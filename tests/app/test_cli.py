@@ -17,6 +17,7 @@ from app import __version__
 from app.cli import main
 from app.commands import failures, window
 from recon_backend import formats
+from recon_backend.cache import ResultCache
 from recon_backend.movie import Movie
 from studies.shapes import Ellipse, Line, Rectangle, Shapes
 from studies.study import PAPER_ARMS, Study
@@ -61,7 +62,10 @@ def made_study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 Movie(frames, (2.0, 2.0), FRAME_TIMES_S).save(path)
                 words.append(f"{arm}={path}")
             assert main(["study", "attach", study, scan.scan_id, *words]) == 0
+        kept: list[str] = []
+        patch.setattr(ResultCache, "forget", lambda _self, raw_sha256: kept.extend(raw_sha256) or 0)
         assert main(["study", "lock", study, "--readers", "Ann,Bob"]) == 0
+        assert sorted(kept) == [f"{1:064x}", f"{2:064x}"], "results by method must not outlive the lock"
         yield folder / "study"
 
 

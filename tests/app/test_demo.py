@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from app.commands.failures import CommandError
 from recon_backend import reconstruct as reconstruction
 from recon_backend.acquisition import Acquisition
 from recon_backend.movie import Movie
+from recon_backend.tracking import Tracker
 from studies.profiles import line_profile
 from studies.shapes import Shapes
 from studies.state import BlindedClip
@@ -34,12 +35,12 @@ def reconstructed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
 
     def reconstruct_all(
-        acquisition: Acquisition, names: Sequence[str], *, progress: Callable[[str, float], None]
+        acquisition: Acquisition, names: Sequence[str], *, progress: Tracker, **_options: object
     ) -> Iterator[tuple[str, Movie]]:
         rng = np.random.default_rng(7)
         for name in names:
             done.append(f"{acquisition.name} {name}")
-            progress(name, 0.5)
+            progress.look()
             truth = Movie.load(TRUTHS / f"{acquisition.name}_truth.h5")
             frames = np.abs(truth.frames + NOISE[name] * rng.standard_normal(truth.frames.shape))
             yield name, Movie(17 * frames, acquisition.pixel_spacing_mm, acquisition.frame_times_s)

@@ -1,8 +1,8 @@
 """A worker that speaks the protocol and reconstructs nothing: its movies are moving discs.
 
 What it does with a file is told by the file's name: "bad" cannot be read, "crash" ends the process, "hang"
-ignores a cancel, "slow" takes twenty times as long. So the window's side of the protocol is tested without
-TensorFlow.
+ignores a cancel, "slow" takes twenty times as long, "cached" has all movies but the first from a cache. So
+the window's side of the protocol is tested without TensorFlow.
 """
 
 from __future__ import annotations
@@ -145,8 +145,9 @@ class Worker:
                 time.sleep(STEP_S * (20 if "slow" in path.stem or "hang" in path.stem else 1))
             out = Path(request["out"]) / f"{path.stem}_{method}.h5"
             write_movie(out, method, FRAMES)
-            seconds = {"read": 0.2, "coils": 0.4, "solve": 1.25}
-            emit(event="movie", id=identifier, method=method, path=str(out), seconds=seconds)
+            seconds = {"reading": 0.2, "reconstruction": 0.25 if number else 1.25}
+            cached = "cached" in path.stem and number > 0
+            emit(event="movie", id=identifier, method=method, path=str(out), seconds=seconds, cached=cached)
         emit(event="result", id=identifier)
 
 

@@ -58,7 +58,8 @@ def test_reconstruction_reports_progress_movies_and_times(
     assert ended == [job]
     assert [method for _, method, _ in ready] == ARMS
     assert all(path.is_file() for *_, path in ready)
-    assert job.seconds["dl_natural"] == {"read": 0.2, "coils": 0.4, "solve": 1.25}
+    assert job.seconds["dl_natural"] == {"reading": 0.2, "reconstruction": 0.25}
+    assert job.cached == set()
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
 

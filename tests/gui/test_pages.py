@@ -342,10 +342,9 @@ def test_movies_appear_side_by_side_as_they_come(
     radii = [int((panel.frames[0] > 60).sum()) for panel in row.panels if panel.frames is not None]
     assert radii == sorted(radii)
     qtbot.waitUntil(lambda: scan.reconstruction is None, timeout=PATIENCE_MS)
-    status = reconstruct.job_list.rows[0].findChildren(QLabel)
-    assert any(
-        "Compressed sensing: 1.9 s (read 0.2 s, coils 0.4 s, solve 1.2 s)" in label.text() for label in status
-    )
+    job_row = reconstruct.job_list.rows[0]
+    qtbot.mouseClick(job_row.times_button, Qt.MouseButton.LeftButton)
+    assert any("1/5" in label.text() for label in job_row.findChildren(QLabel))  # to compressed sensing
     folder = tmp_path / "kept"
     folder.mkdir()
     context.dialogs.folder = folder  # type: ignore[attr-defined]
@@ -370,11 +369,32 @@ def test_cancel_in_the_list(
     row.job.phase = "a phase of many words " * 4
     row.refresh()
     assert row.minimumSizeHint().width() < 400  # else a narrow window would push the button out of sight
-    qtbot.mouseClick(row._button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(row.end_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: row.job.state == "cancelled", timeout=PATIENCE_MS)
-    qtbot.mouseClick(row._button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(row.end_button, Qt.MouseButton.LeftButton)
     assert len(reconstruct.job_list.rows) == 2
     assert reconstruct.job_list.rows[1].job.state == "queued"
+
+
+def test_whether_results_computed_before_are_used_is_the_users_choice_and_remembered(
+    window: MainWindow,
+    reconstruct: ReconstructPage,
+    context: AppContext,
+    qtbot: QtBot,
+    raw_file: Callable[..., Path],
+) -> None:
+    opened(context, qtbot, [raw_file("S01_radial")])
+    window.show_page("reconstruct")
+    qtbot.waitUntil(lambda: bool(reconstruct.method_boxes), timeout=PATIENCE_MS)
+    used = []
+    for _ in range(2):
+        qtbot.mouseClick(reconstruct.start_button, Qt.MouseButton.LeftButton)
+        job = context.jobs.jobs[-1]
+        used.append(job.request["cache"])
+        qtbot.waitUntil(lambda job=job: job.finished, timeout=PATIENCE_MS)
+        reconstruct.cache_box.setChecked(False)
+    assert used == [True, False]
+    assert not ReconstructPage(context).cache_box.isChecked()
 
 
 def test_close_asks_while_reconstructing(

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,9 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recon_backend.cache import user_cache
 from recon_backend.errors import FormatError, ReconstructionError
+from recon_backend.jobs import FinishedMovie
 from recon_backend.movie import Movie
-from recon_backend.worker import FinishedMovie, ProgressCallback, ReconstructionBackend, serve
+from recon_backend.tracking import Step, Tracker
+from recon_backend.worker import ProgressCallback, ReconstructionBackend, serve
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONG_S = 20.0
@@ -34,6 +36,7 @@ class FakeBackend:
         self.started = threading.Event()
         self.release = threading.Event()
         self.inspected: list[str] = []
+        self.forgotten: list[str] = []
 
     def inspect(self, path: Path, progress: ProgressCallback) -> dict[str, Any]:
         self.inspected.append(path.name)
@@ -51,12 +54,9 @@ class FakeBackend:
             for step in range(200):
                 progress("one phase", step / 200)
             progress("other phase", 1.0)
-        if path.name == "late":
-            progress("Starting the framework", 0.05)
-            time.sleep(1.0)
-            progress("work", 0.05)
-            time.sleep(0.6)
-            progress("work", 0.9)
+        if path.name == "estimate":
+            progress("guess", 0.25)
+            progress("work", 0.5, 12.345)
         if path.name == "slow":
             self.started.set()
             while not self.release.wait(0.01):
@@ -67,14 +67,26 @@ class FakeBackend:
         return out
 
     def reconstruct(
-        self, path: Path, methods: Sequence[str], out: Path, device: str, progress: ProgressCallback
+        self,
+        path: Path,
+        methods: Sequence[str],
+        out: Path,
+        device: str,
+        progress: ProgressCallback,
+        *,
+        use_cache: bool,
     ) -> Iterator[FinishedMovie]:
         for index, method in enumerate(methods):
             progress(f"{method} on {device}", index / len(methods))
-            yield FinishedMovie(method, out / f"{path.stem}_{method}.h5", {"solve": 1.5})
+            target = out / f"{path.stem}_{method}.h5"
+            yield FinishedMovie(method, target, {"solve": 1.5}, cached=use_cache and index == 0)
 
     def methods(self) -> list[dict[str, Any]]:
         return [{"name": "gridded", "label": "Gridded", "sampling": ["radial"], "model": None}]
+
+    def forget(self, raw_sha256: Sequence[str]) -> int:
+        self.forgotten.extend(raw_sha256)
+        return 3
 
 
 class EventQueue(io.RawIOBase):
@@ -181,7 +193,18 @@ def test_reconstruct_tells_each_movie(session: Session) -> None:
     assert {event["method"]: event["path"] for event in movies} == paths
     assert movies[0]["seconds"] == {"solve": 1.5}
     assert events[-1]["movies"] == paths
+    assert [movie["cached"] for movie in movies] == [True, False]
     assert events[1]["phase"] == "compressed_sensing on cpu"
+    again = {"id": 2, "command": "reconstruct", "path": "/x/a.h5", "methods": methods, "out": "/y"}
+    session.send(again | {"cache": False})
+    movies = [event for event in session.until("result") if event["event"] == "movie"]
+    assert [movie["cached"] for movie in movies] == [False, False]
+
+
+def test_forget_names_raw_files_by_checksum(session: Session) -> None:
+    session.send({"id": 1, "command": "forget", "raw_sha256": ["ab", "cd"]})
+    assert session.until("result")[-1] == {"event": "result", "id": 1, "forgotten": 3}
+    assert session.backend.forgotten == ["ab", "cd"]
 
 
 def test_progress_is_thinned_but_names_every_phase(session: Session) -> None:
@@ -199,20 +222,10 @@ def test_progress_is_thinned_but_names_every_phase(session: Session) -> None:
     assert events[-1]["fraction"] == 1.0
 
 
-def test_the_estimate_comes_from_the_time_so_far(session: Session) -> None:
-    session.send({"id": 1, "command": "inspect", "path": "slow"})
-    while (event := session.event()).get("remaining_s") is None:
-        assert event["event"] in ("started", "progress")
-    assert event["fraction"] == 0.5
-    assert 0.4 < event["remaining_s"] < LONG_S
-
-
-def test_the_estimate_leaves_out_how_long_the_framework_starts(session: Session) -> None:
-    session.send({"id": 1, "command": "inspect", "path": "late"})
+def test_the_estimate_is_the_jobs_own(session: Session) -> None:
+    session.send({"id": 1, "command": "inspect", "path": "estimate"})
     events = [event for event in session.until("result") if event["event"] == "progress"]
-    assert [event["remaining_s"] for event in events[:-1]] == [None, None]
-    # 0.6 s of work for 0.85 of the whole: a tenth is left of that pace, and nothing of the second before.
-    assert events[-1]["remaining_s"] == pytest.approx(0.6 * 0.1 / 0.85, abs=0.06)
+    assert [event["remaining_s"] for event in events] == [None, 12.3]
 
 
 @pytest.mark.parametrize(
@@ -251,6 +264,8 @@ def test_a_failed_job_is_told_and_the_next_one_runs(
         b'{"id": 3, "command": "preview", "path": "x"}',
         b'{"id": 3, "command": "reconstruct", "path": "x", "out": "y", "methods": []}',
         b'{"id": 3, "command": "reconstruct", "path": "x", "out": "y", "methods": ["a"], "device": "tpu"}',
+        b'{"id": 3, "command": "reconstruct", "path": "x", "out": "y", "methods": ["a"], "cache": 1}',
+        b'{"id": 3, "command": "forget", "raw_sha256": "ab"}',
         b"\xff\xfe",
         b"[" * 100_000,
     ],
@@ -343,10 +358,8 @@ def fake_reconstruction(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]
 
     def movie_of(acquisition: Any) -> Movie:
         frames = np.ones((acquisition.frames, *acquisition.matrix), np.float32)
-        seconds = {"solve": np.float32(0.5)}
-        movie = Movie(frames, acquisition.pixel_spacing_mm, acquisition.frame_times_s)
-        movie.provenance["seconds"] = {step: float(value) for step, value in seconds.items()}
-        return movie
+        provenance = {"seconds": {"solve": 0.5}, "raw_sha256": "ab"}
+        return Movie(frames, acquisition.pixel_spacing_mm, acquisition.frame_times_s, provenance)
 
     def reconstruct(
         acquisition: Any, method: str, *, progress: ProgressCallback, device: str = "auto"
@@ -356,16 +369,16 @@ def fake_reconstruction(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]
         return movie_of(acquisition)
 
     def reconstruct_all(
-        acquisition: Any, methods: Sequence[str], *, progress: ProgressCallback, device: str = "auto"
+        acquisition: Any, methods: Sequence[str], *, progress: Tracker, device: str, **options: Any
     ) -> Iterator[tuple[str, Movie]]:
-        for method in methods:
-            calls.append((acquisition.frames, method, device))
-            progress(method, 0.5)
+        assert options["reading_s"] > 0
+        cached = options["cache"] is not None
+        steps = [Step(method, method, 1.0, 1.0) for method in methods]
+        progress.plan(steps)
+        for method, step in zip(methods, steps, strict=True):
+            calls.append((acquisition.frames, method, device, cached))
+            progress.run(step, lambda report: report(0.5))
             yield method, movie_of(acquisition)
-
-    def use(device: str) -> nullcontext[None]:
-        calls.append(("framework", device))
-        return nullcontext()
 
     def available_methods() -> list[SimpleNamespace]:
         return [SimpleNamespace(name="gridded", label="Gridded", samplings=("radial", "spiral"), model=None)]
@@ -373,7 +386,6 @@ def fake_reconstruction(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]
     for name, content in {
         "reconstruct": {"reconstruct": reconstruct, "reconstruct_all": reconstruct_all},
         "methods": {"available_methods": available_methods},
-        "device": {"use": use},
     }.items():
         module = ModuleType(f"recon_backend.{name}")
         vars(module).update(content)
@@ -387,7 +399,7 @@ def test_real_backend(scan: Any, tmp_path: Path, fake_reconstruction: list[tuple
     fractions: list[float] = []
     phases: list[str] = []
 
-    def progress(phase: str, fraction: float) -> None:
+    def progress(phase: str, fraction: float, remaining_s: float | None = None) -> None:
         fractions.append(fraction)
         phases.append(phase)
 
@@ -397,19 +409,30 @@ def test_real_backend(scan: Any, tmp_path: Path, fake_reconstruction: list[tuple
     assert fractions == sorted(fractions)
     assert fractions[-1] < 1
     fractions.clear()
-    finished = list(backend.reconstruct(raw, ["gridded", "dl_natural"], tmp_path / "out", "cpu", progress))
-    assert [movie.method for movie in finished] == ["gridded", "dl_natural"]
+    methods = ["gridded", "dl_natural"]
+    for use_cache in (True, False):
+        finished = list(
+            backend.reconstruct(raw, methods, tmp_path / "out", "cpu", progress, use_cache=use_cache)
+        )
+    assert [movie.method for movie in finished] == methods
     assert finished[1].path == tmp_path / "out" / "scan_dl_natural.h5"
-    assert finished[1].seconds == {"solve": 0.5}
+    assert finished[1].seconds["solve"] == 0.5
     assert len(Movie.load(finished[1].path).frames) == 30
     assert fake_reconstruction == [
         (24, "gridded", "auto"),
-        ("framework", "cpu"),
-        (30, "gridded", "cpu"),
-        (30, "dl_natural", "cpu"),
+        (30, "gridded", "cpu", True),
+        (30, "dl_natural", "cpu", True),
+        (30, "gridded", "cpu", False),
+        (30, "dl_natural", "cpu", False),
     ]
-    assert phases[-3:] == ["Starting the framework", "gridded", "dl_natural"]
-    assert fractions == sorted(fractions)
+    assert {"Reading", "gridded", "dl_natural"} <= set(phases)
+    second = len(phases) - phases[::-1].index("Reading") - 1
+    assert fractions[second:] == sorted(fractions[second:])
+    cache = user_cache()
+    assert cache is not None
+    cache.store("key", Movie.load(finished[1].path))
+    assert backend.forget(["cd"]) == 0
+    assert backend.forget(["ab"]) == 1
     assert backend.methods() == [
         {"name": "gridded", "label": "Gridded", "sampling": ["radial", "spiral"], "model": None}
     ]

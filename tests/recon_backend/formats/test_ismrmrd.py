@@ -338,7 +338,7 @@ def test_no_such_file_folder_empty_and_other_files(tmp_path: Path) -> None:
     (tmp_path / "empty.h5").touch()
     assert "empty" in message(tmp_path / "empty.h5")
     (tmp_path / "letter.h5").write_text("Dear all")
-    assert "not an ISMRMRD" in message(tmp_path / "letter.h5")
+    assert "not ISMRMRD/OCMR, fastMRI or CMRxRecon" in message(tmp_path / "letter.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["xml"] = "a"
     assert "'xml' and 'data'" in message(tmp_path / "other.h5")

@@ -181,7 +181,7 @@ def test_a_failed_scan_leaves_the_old_file_and_no_other(
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("recon_backend.simulation.scanner.os.replace", fail)
+    monkeypatch.setattr("recon_backend.storage.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         simulate_scan(target, phantom, sampling="cartesian", frames=1, matrix=32, moments_per_frame=1)
     assert target.read_bytes() == b"old"
