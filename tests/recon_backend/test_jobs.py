@@ -62,7 +62,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(reconstruct, "_gridded", run_gridded)
     monkeypatch.setattr(reconstruct, "prepare", counted)
     monkeypatch.setitem(reconstruct._RUNNERS, "unet3d", run)
-    monkeypatch.setattr(ShelfModel, "load", lambda _self: object())
+    monkeypatch.setattr(ShelfModel, "load", lambda _self, _precision: object())
     return calls
 
 
