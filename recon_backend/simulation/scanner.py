@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon_backend.acquisition import Sampling
+from recon_backend.ismrmrd_layout import ACQUISITION_HEADER
 from recon_backend.movie import Movie
 from recon_backend.sampling.cartesian import published_mask
 from recon_backend.sampling.radial import radial_trajectory
@@ -45,35 +46,6 @@ _FLAG_LAST_IN_REPETITION = 14
 _FLAG_NOISE = 19
 _FLAG_LAST_IN_MEASUREMENT = 25
 _FLAG_DUMMY = 27
-
-_COUNTERS = np.dtype(
-    [
-        *(
-            (name, "<u2")
-            for name in ("kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "contrast")
-        ),
-        *((name, "<u2") for name in ("phase", "repetition", "set", "segment")),
-        ("user", "<u2", (8,)),
-    ]
-)
-_HEAD = np.dtype(
-    [
-        ("version", "<u2"),
-        ("flags", "<u8"),
-        *((name, "<u4") for name in ("measurement_uid", "scan_counter", "acquisition_time_stamp")),
-        ("physiology_time_stamp", "<u4", (3,)),
-        *((name, "<u2") for name in ("number_of_samples", "available_channels", "active_channels")),
-        ("channel_mask", "<u8", (16,)),
-        *((name, "<u2") for name in ("discard_pre", "discard_post", "center_sample", "encoding_space_ref")),
-        ("trajectory_dimensions", "<u2"),
-        ("sample_time_us", "<f4"),
-        *((name, "<f4", (3,)) for name in ("position", "read_dir", "phase_dir", "slice_dir")),
-        ("patient_table_position", "<f4", (3,)),
-        ("idx", _COUNTERS),
-        ("user_int", "<i4", (8,)),
-        ("user_float", "<f4", (8,)),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -330,7 +302,11 @@ def _write(
     imaging = plan.frames * plan.readouts
     total = len(noise) + len(dummies) + imaging
     element = np.dtype(
-        [("head", _HEAD), ("traj", h5py.vlen_dtype(np.float32)), ("data", h5py.vlen_dtype(np.float32))]
+        [
+            ("head", ACQUISITION_HEADER),
+            ("traj", h5py.vlen_dtype(np.float32)),
+            ("data", h5py.vlen_dtype(np.float32)),
+        ]
     )
     table = np.zeros(total, dtype=element)
     head: Any = table["head"]

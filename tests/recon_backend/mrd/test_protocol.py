@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recon_backend import ismrmrd_layout
 from recon_backend.errors import ReconstructionError
 from recon_backend.mrd import protocol
 from recon_backend.mrd.protocol import ConnectionLost, Limits, MessageReader, ProtocolError
@@ -56,7 +57,7 @@ def test_structures_are_those_of_the_package() -> None:
     for dtype, structure in (
         (protocol.ACQUISITION_HEADER, ismrmrd.AcquisitionHeader),
         (protocol.IMAGE_HEADER, ismrmrd.ImageHeader),
-        (protocol.COUNTERS, ismrmrd.EncodingCounters),
+        (ismrmrd_layout.COUNTERS, ismrmrd.EncodingCounters),
     ):
         assert dtype.itemsize == ctypes.sizeof(structure)
         offsets = {name: getattr(structure, name).offset for name, _ in structure._fields_}
