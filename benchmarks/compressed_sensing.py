@@ -206,7 +206,7 @@ def read_image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 TUNED = {
     "cartesian": [CompressedSensingSettings("tuned", 0.015, iterations=16, proximal_steps=10)],
     "radial": [CompressedSensingSettings("tuned", 0.08, iterations=11, proximal_steps=12)],
-    "spiral": [CompressedSensingSettings("tuned", 0.062, iterations=12, proximal_steps=24)],
+    "spiral": [CompressedSensingSettings("tuned", 0.06, iterations=12, proximal_steps=24)],
 }
 BART_RUNS = {
     "cartesian": [("-i", "60", "0.03"), ("-i", "100", "0.03")],

@@ -24,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 DEVICE_CHOICES = ("auto", "cpu", "gpu")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+PRECISION_CHOICES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 # Half the digits must buy this much speed at least.
 _GAIN = 1.3
 
@@ -124,11 +124,6 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def precision_choices() -> tuple[str, ...]:
-    """The precisions that `BLINDCINE_PRECISION` takes: "auto" and the dtype policies of Keras."""
-    return ("auto", *PRECISIONS)
-
-
 def precision() -> str:
     """The dtype policy in which networks run on the device in use.
 
@@ -140,9 +135,9 @@ def precision() -> str:
         ReconstructionError: `BLINDCINE_PRECISION` is none of the choices.
     """
     wish = os.environ.get("BLINDCINE_PRECISION", "auto")
-    if wish not in precision_choices():
+    if wish not in PRECISION_CHOICES:
         raise ReconstructionError(
-            f"BLINDCINE_PRECISION is {wish!r}, but one of {', '.join(precision_choices())} was expected."
+            f"BLINDCINE_PRECISION is {wish!r}, but one of {', '.join(PRECISION_CHOICES)} was expected."
         )
     return _fastest_precision(current().keras_name) if wish == "auto" else wish
 

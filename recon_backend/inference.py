@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,7 +96,8 @@ def _blockwise(
     return _smaller_if_full(cover, BLOCK_CHOICES)
 
 
-def _padded(images: Array, axes: tuple[int, int]) -> Array:
+def padded(images: Array, axes: tuple[int, int]) -> Array:
+    """Zeros behind, up to the next multiple that the networks are run at, along `axes`."""
     padding = [(0, 0)] * images.ndim
     for axis in axes:
         padding[axis] = (0, -images.shape[axis] % _MATRIX_MULTIPLE)
@@ -114,35 +116,49 @@ def _predict(model: keras.Model, inputs: Array | list[Array]) -> Array:
     return np.asarray(model.predict_on_batch(inputs), np.float32)
 
 
+def varnet_block(model: keras.Model, prepared: Prepared, start: int, stop: int, size: int) -> Array:
+    """VarNet on frames start…stop − 1 of a Cartesian scan, continued by reflection to `size` frames.
+
+    Returns:
+        Magnitude (size, y, x).
+    """
+    height, width = prepared.acquisition.matrix
+    images, maps, encoding = network_inputs.varnet_inputs(prepared, start, stop)
+    if stop - start < size:
+        order = reflected(stop - start, size)
+        images, encoding = images[order], encoding[order]
+    images, maps = padded(images, (1, 2)), padded(maps, (1, 2))
+    encoding = _padded_encoding(encoding, height)
+    output = _predict(model, [images[None], maps[None], encoding[None]])[0]
+    return np.hypot(output[..., 0], output[..., 1])[:, :height, :width]
+
+
+def unet3d_block(model: keras.Model, prepared: Prepared, start: int, stop: int, size: int) -> Array:
+    """3D UNet on frames start…stop − 1 of a radial scan, continued by reflection to `size` frames.
+
+    Returns:
+        Magnitude (size, y, x), negative values set to 0.
+    """
+    height, width = prepared.acquisition.matrix
+    images = network_inputs.unet3d_input(prepared, start, stop)
+    if stop - start < size:
+        images = images[reflected(stop - start, size)]
+    output = _predict(model, padded(images, (1, 2))[None])[0, ..., 0]
+    return np.maximum(output, 0)[:, :height, :width]
+
+
 def run_varnet(model: keras.Model, prepared: Prepared, report: Report) -> Array:
     """VarNet on a Cartesian scan: magnitude (frame, y, x)."""
-    height, width = prepared.acquisition.matrix
-
-    def block(start: int, stop: int, size: int) -> Array:
-        images, maps, encoding = network_inputs.varnet_inputs(prepared, start, stop)
-        if stop - start < size:
-            order = reflected(stop - start, size)
-            images, encoding = images[order], encoding[order]
-        images, maps = _padded(images, (1, 2)), _padded(maps, (1, 2))
-        encoding = _padded_encoding(encoding, height)
-        output = _predict(model, [images[None], maps[None], encoding[None]])[0]
-        return np.hypot(output[..., 0], output[..., 1])[:, :height, :width]
-
-    return _blockwise(prepared.frames, (height, width), block, report)
+    return _blockwise(
+        prepared.frames, prepared.acquisition.matrix, partial(varnet_block, model, prepared), report
+    )
 
 
 def run_unet3d(model: keras.Model, prepared: Prepared, report: Report) -> Array:
     """3D UNet on a radial scan: magnitude (frame, y, x), negative values set to 0."""
-    height, width = prepared.acquisition.matrix
-
-    def block(start: int, stop: int, size: int) -> Array:
-        images = network_inputs.unet3d_input(prepared, start, stop)
-        if stop - start < size:
-            images = images[reflected(stop - start, size)]
-        output = _predict(model, _padded(images, (1, 2))[None])[0, ..., 0]
-        return np.maximum(output, 0)[:, :height, :width]
-
-    return _blockwise(prepared.frames, (height, width), block, report)
+    return _blockwise(
+        prepared.frames, prepared.acquisition.matrix, partial(unet3d_block, model, prepared), report
+    )
 
 
 def run_fastdvdnet(model: keras.Model, prepared: Prepared, report: Report) -> Array:
@@ -158,7 +174,7 @@ def _fastdvdnet(model: keras.Model, prepared: Prepared, report: Report, at_once:
     outputs: list[Array] = []
     for start in range(0, prepared.frames, BLOCK_FRAMES):
         stop = min(start + BLOCK_FRAMES, prepared.frames)
-        images.extend(_padded(network_inputs.magnitude_frames(prepared, start, stop), (1, 2)))
+        images.extend(padded(network_inputs.magnitude_frames(prepared, start, stop), (1, 2)))
         while len(images) >= 3:
             count = min(at_once, len(images) - 2)
             batch = np.stack([np.stack(images[i : i + 3], axis=-1) for i in range(count)])

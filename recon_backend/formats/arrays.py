@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from recon_backend.acquisition import JSON, Acquisition
 from recon_backend.errors import FormatError, InvalidAcquisition
+from recon_backend.formats.assembly import chosen_slice
 from recon_backend.formats.gridded import Frames, to_acquisition
 from recon_backend.formats.hdf5 import Dataset, File
 from recon_backend.formats.header import Identity, ScanHeader, identity_of, parse_xml, scan_header
@@ -182,12 +183,7 @@ def _frames(
     file: File, dataset: Dataset, layout: _Layout, slice_index: int | None, notes: list[str]
 ) -> Frames:
     size = dict(zip(layout.axes, dataset.shape, strict=True))
-    slices = size.get("slice", 1)
-    chosen = 0 if slice_index is None else slice_index
-    if not 0 <= chosen < slices:
-        raise InvalidAcquisition(f"there is no slice {chosen}; the file has slices 0 to {slices - 1}.")
-    if slices > 1:
-        notes.append(f"slice {chosen} of {slices} was read")
+    chosen = chosen_slice(range(size.get("slice", 1)), slice_index, notes)
     coils = size.get("coil", 1)
 
     def read(frame: int) -> npt.NDArray[np.complex64]:

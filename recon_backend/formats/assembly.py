@@ -8,7 +8,7 @@ straight to their place in the result, so that reading needs little more memory 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,29 @@ IntegerArray = npt.NDArray[np.int64]
 
 _UNIT_TOLERANCE = 0.02
 _SIZE_TOLERANCE = 0.01
+
+
+def chosen_slice(slices: Sequence[int] | IntegerArray, asked: int | None, notes: list[str]) -> int:
+    """The slice to read, noted where there are several.
+
+    Args:
+        slices: numbers of the slices that the file has, ascending.
+        asked: the one that was asked for; None = the first.
+        notes: takes the note.
+
+    Raises:
+        InvalidAcquisition: the file has no such slice, or none.
+    """
+    if len(slices) == 0:
+        raise InvalidAcquisition("the file has no slices.")
+    wanted = int(slices[0]) if asked is None else asked
+    if wanted not in slices:
+        raise InvalidAcquisition(
+            f"there is no slice {wanted}; the file has slices {slices[0]} to {slices[-1]}."
+        )
+    if len(slices) > 1:
+        notes.append(f"slice {wanted} of {len(slices)} was read")
+    return wanted
 
 
 @dataclass(frozen=True)

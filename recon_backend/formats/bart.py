@@ -17,7 +17,7 @@ import numpy.typing as npt
 from recon_backend.acquisition import Acquisition, Sampling
 from recon_backend.errors import FormatError, InvalidAcquisition
 from recon_backend.formats import cfl
-from recon_backend.formats.assembly import Readouts, SampleSource, TrajectorySource, assemble
+from recon_backend.formats.assembly import Readouts, SampleSource, TrajectorySource, assemble, chosen_slice
 from recon_backend.formats.gridded import Frames, assumed_field_of_view, frame_step_s, to_acquisition
 from recon_backend.formats.header import LARGEST_MATRIX, ScanHeader
 from recon_backend.formats.sidecar import EXAMPLE, Sidecar, frames_of, read_companion, trajectory_of
@@ -81,11 +81,7 @@ def _read(array: cfl.Array, slice_index: int | None, report: Progress) -> Acquis
         )
     notes: list[str] = []
     time = _TIME_2 if dims[_TIME_2] > 1 else _TIME
-    chosen = 0 if slice_index is None else slice_index
-    if not 0 <= chosen < dims[_SLICE]:
-        raise InvalidAcquisition(f"there is no slice {chosen}; the file has slices 0 to {dims[_SLICE] - 1}.")
-    if dims[_SLICE] > 1:
-        notes.append(f"slice {chosen} of {dims[_SLICE]} was read")
+    chosen = chosen_slice(range(dims[_SLICE]), slice_index, notes)
     if dims[_AVERAGE] > 1:
         notes.append(f"{dims[_AVERAGE]} averages were averaged")
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from recon_backend.acquisition import Acquisition
 from recon_backend.errors import InvalidAcquisition
-from recon_backend.formats.assembly import Readouts, SampleSource, TrajectorySource, assemble
+from recon_backend.formats.assembly import Readouts, SampleSource, TrajectorySource, assemble, chosen_slice
 from recon_backend.formats.hdf5 import Dataset, File
 from recon_backend.formats.header import identity_of, parse_xml, scan_header
 from recon_backend.formats.noise import NoiseCovariance
@@ -164,14 +164,7 @@ def _choose_imaging(head: Head, slice_index: int | None, notes: list[str]) -> np
         notes.append(f"the file holds {encodings.size} encodings; the one with the most readouts was read")
     imaging &= head["encoding_space_ref"] == encodings[uses.argmax()]
 
-    slices = np.unique(head["slice"][imaging])
-    wanted = int(slices[0]) if slice_index is None else slice_index
-    if wanted not in slices:
-        raise InvalidAcquisition(
-            f"there is no slice {wanted}; the file has slices {slices[0]} to {slices[-1]}."
-        )
-    if slices.size > 1:
-        notes.append(f"slice {wanted} of {slices.size} was read")
+    wanted = chosen_slice(np.unique(head["slice"][imaging]), slice_index, notes)
     imaging &= head["slice"] == wanted
     for counter in ("contrast", "set"):
         values = np.unique(head[counter][imaging])

@@ -22,7 +22,7 @@ from turbotwix.dtypes import RAID_DIRECTORY, VB_HEADER, VD_SCAN_HEADER, Flag
 from recon_backend.acquisition import Acquisition
 from recon_backend.errors import FormatError, InvalidAcquisition
 from recon_backend.formats import twix_header
-from recon_backend.formats.assembly import Readouts, SampleSource, TrajectorySource, assemble
+from recon_backend.formats.assembly import Readouts, SampleSource, TrajectorySource, assemble, chosen_slice
 from recon_backend.formats.header import ScanHeader
 from recon_backend.formats.noise import NoiseCovariance
 from recon_backend.formats.sidecar import EXAMPLE, Sidecar, frames_of, read_companion, trajectory_of
@@ -313,14 +313,7 @@ def _choose(lines: _Lines, slice_index: int | None, sidecar: Sidecar | None, not
         notes.append(f"{len(which) - uses[common]} lines of another size were dropped")
         lines = lines.pick(which.reshape(-1) == common)
     counter = lines.head["Counter"]
-    slices = np.unique(counter["Sli"])
-    wanted = int(slices[0]) if slice_index is None else slice_index
-    if wanted not in slices:
-        raise InvalidAcquisition(
-            f"there is no slice {wanted}; the file has slices {slices[0]} to {slices[-1]}."
-        )
-    if slices.size > 1:
-        notes.append(f"slice {wanted} of {slices.size} was read")
+    wanted = chosen_slice(np.unique(counter["Sli"]), slice_index, notes)
     lines = lines.pick(counter["Sli"] == wanted)
     counted = (
         sidecar is not None and sidecar.readouts_per_frame is not None and sidecar.sampling != "cartesian"

@@ -18,21 +18,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from recon_backend import network_inputs
 from recon_backend.acquisition import Acquisition
 from recon_backend.coils import root_sum_of_squares
 from recon_backend.fourier import NonuniformFourier, centred_ifft
+from recon_backend.inference import padded, reflected
 from recon_backend.preparation import Prepared
 from recon_backend.streaming.calibration import Calibration, joined
 from recon_backend.streaming.gridding import Gridder
-
-if TYPE_CHECKING:
-    import keras
 
 Image = npt.NDArray[np.float32]
 ComplexArray = npt.NDArray[np.complex64]
@@ -271,7 +268,7 @@ class Causal:
         self._maker.close()
 
     def _padded_magnitude(self, frame: Acquisition) -> Image:
-        return _padded(root_sum_of_squares(self._maker.gridded(frame)), (0, 1))
+        return padded(root_sum_of_squares(self._maker.gridded(frame)), (0, 1))
 
     def _triple(self, indices: list[int]) -> Image:
         last = indices[-1]
@@ -335,7 +332,7 @@ class Blocks:
 
     def _prepared(self, present: list[int]) -> Prepared:
         """The frames as a scan of `BLOCK_FRAMES`, a shorter one continued by reflection in time."""
-        order = [present[position] for position in _reflected(len(present))]
+        order = [present[position] for position in reflected(len(present), BLOCK_FRAMES)]
         scan = joined([self._recent.frames[index] for index in order])
         calibration = self._maker.calibration
         shared = (scan, calibration.sensitivities, calibration.scale, calibration.compression)
@@ -356,45 +353,3 @@ class Blocks:
             fourier=NonuniformFourier(scan.trajectory, scan.matrix),
             _block=((0, BLOCK_FRAMES), images),
         )
-
-
-def _reflected(frames: int) -> list[int]:
-    period = max(1, 2 * (frames - 1))
-    return [min(index % period, period - index % period) for index in range(BLOCK_FRAMES)]
-
-
-def _padded(images: npt.NDArray[np.float32], axes: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Zeros behind, up to a multiple of 4 along `axes`."""
-    padding = [(0, 0)] * images.ndim
-    for axis in axes:
-        padding[axis] = (0, -images.shape[axis] % 4)
-    return np.pad(images, padding)
-
-
-def varnet_block(model: keras.Model, matrix: tuple[int, int]) -> Callable[[Prepared], Image]:
-    """VarNet as `Blocks` wants it."""
-    height, width = matrix
-
-    def run(prepared: Prepared) -> Image:
-        images, maps, encoding = network_inputs.varnet_inputs(prepared, 0, BLOCK_FRAMES)
-        images, maps = _padded(images, (1, 2)), _padded(maps, (1, 2))
-        rows = ((0, 0), (0, images.shape[1] - height), (0, 0))
-        encoding = np.concatenate(
-            [np.pad(encoding[:, :height], rows), np.pad(encoding[:, height:], rows)], axis=1
-        )
-        output = np.asarray(model.predict_on_batch([images[None], maps[None], encoding[None]]), np.float32)[0]
-        return np.hypot(output[..., 0], output[..., 1])[:, :height, :width]
-
-    return run
-
-
-def unet3d_block(model: keras.Model, matrix: tuple[int, int]) -> Callable[[Prepared], Image]:
-    """3D UNet as `Blocks` wants it."""
-    height, width = matrix
-
-    def run(prepared: Prepared) -> Image:
-        images = _padded(network_inputs.unet3d_input(prepared, 0, BLOCK_FRAMES), (1, 2))
-        output = np.asarray(model.predict_on_batch(images[None]), np.float32)[0, ..., 0]
-        return np.maximum(output, 0)[:, :height, :width]
-
-    return run

@@ -14,10 +14,9 @@ import finufft
 import numpy as np
 import numpy.typing as npt
 
-ComplexArray = npt.NDArray[np.complex64]
+from recon_backend.fourier import OVERSAMPLING, TOLERANCE
 
-_TOLERANCE = 1e-4
-_OVERSAMPLING = 1.25
+ComplexArray = npt.NDArray[np.complex64]
 
 
 class Gridder:
@@ -39,10 +38,10 @@ class Gridder:
                 1,
                 matrix,
                 part.stop - part.start,
-                eps=_TOLERANCE,
+                eps=TOLERANCE,
                 isign=1,
                 dtype="complex64",
-                upsampfac=_OVERSAMPLING,
+                upsampfac=OVERSAMPLING,
                 nthreads=1,
             )
             for part in self._parts

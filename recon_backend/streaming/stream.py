@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from recon_backend import device, methods, models
+from recon_backend import device, inference, methods, models
 from recon_backend.acquisition import Acquisition
 from recon_backend.errors import ReconstructionError
+from recon_backend.preparation import Prepared
 from recon_backend.streaming import engines
 from recon_backend.streaming.calibration import Calibration, calibrate
 from recon_backend.streaming.engines import Engine, FrameMaker
@@ -373,7 +374,7 @@ class _Network:
     def __init__(self, shelf: models.ShelfModel, request: str) -> None:
         self._request = request
         with device.use(request):
-            self.model: keras.Model = shelf.load()
+            self.model: keras.Model = shelf.load(device.precision())
         self.kind = shelf.manifest.network
         self._warm_for: tuple[int, int] | None = None
 
@@ -381,9 +382,9 @@ class _Network:
         """Compile for a matrix, so that the first frame does not wait for that."""
         if self.kind != "fastdvdnet" or matrix == self._warm_for:
             return  # what a block looks like is known with its first frames only
-        padded = [size + -size % 4 for size in matrix]
+        frames = inference.padded(np.zeros((1, *matrix, 3), np.float32), (1, 2))
         for name in ("block1", "block2"):
-            self.block(name)(np.zeros((1, *padded, 3), np.float32))
+            self.block(name)(frames)
         self._warm_for = matrix
 
     def block(self, name: str) -> engines.BlockFunction:
@@ -415,8 +416,13 @@ def _engine_of(
     if network.kind == "fastdvdnet":
         network.warm_up(frame.matrix)
         return engines.Causal(maker, network.block("block1"), network.block("block2"), frame.matrix)
-    block = engines.varnet_block if network.kind == "varnet" else engines.unet3d_block
-    run = network.on_device(block(network.model, frame.matrix))
+    block = inference.varnet_block if network.kind == "varnet" else inference.unet3d_block
+    size = engines.BLOCK_FRAMES
+
+    def whole_block(prepared: Prepared) -> engines.Image:
+        return block(network.model, prepared, 0, size, size)
+
+    run = network.on_device(whole_block)
     is_cartesian = frame.mask is not None
     if settings.newest_wins:
         # Compiling takes seconds: better once on the frames that are held back than while live ones wait.
