@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
@@ -63,11 +64,37 @@ QT_LIBRARIES = {
 }
 FONTS = "fonts-dejavu-core"
 APT_TIMEOUT_S = 900
+
+
+class Check(NamedTuple):
+    """One part of `run.py test`: its name, what Python is given, and environment variables."""
+
+    name: str
+    command: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+# What computes in the framework is tested in both.
+FRAMEWORK_TESTS = tuple(
+    f"tests/recon_backend/{name}"
+    for name in (
+        "checkpoints",
+        "streaming",
+        "training",
+        "test_compressed_sensing.py",
+        "test_fourier_operators.py",
+        "test_inference.py",
+        "test_jobs.py",
+        "test_models.py",
+        "test_networks.py",
+    )
+)
 CHECKS = (
-    ("ruff", ("-m", "ruff", "check", ".")),
-    ("mypy", ("-m", "mypy")),
-    ("lint-imports", ("-c", "from importlinter.cli import lint_imports_command as check; check()")),
-    ("pytest", ("-m", "pytest")),
+    Check("ruff", ("-m", "ruff", "check", ".")),
+    Check("mypy", ("-m", "mypy")),
+    Check("lint-imports", ("-c", "from importlinter.cli import lint_imports_command as check; check()")),
+    Check("pytest", ("-m", "pytest")),
+    Check("pytest (JAX)", ("-m", "pytest", *FRAMEWORK_TESTS), (("KERAS_BACKEND", "jax"),)),
 )
 
 
@@ -100,11 +127,15 @@ def purpose_of(arguments: list[str]) -> str:
     command = words[0] if words else ""
     if "--help" in arguments or "-h" in arguments or "--version" in arguments:
         return "reader"
-    if command in {"test", "train"}:
-        return command
+    if command == "test":
+        return "test"
+    if command in {"evaluate", "simulate", "train"}:
+        return "train"  # they read videos
     if command == "window" and not tensorflow_exists():
         return "reader"
-    if command in {"info", "models"} or (command == "study" and words[1:2] != ["reconstruct"]):
+    if command == "models" and words[1:2] not in (["list"], ["show"]):
+        return "recon"  # networks are built
+    if command in {"info", "models", "statistics"} or (command == "study" and words[1:2] != ["reconstruct"]):
         return "reader"
     return "recon"
 
@@ -385,20 +416,22 @@ def run_checks(arguments: list[str]) -> int:
     """Run every check, whatever the ones before said, and return 0 only if all passed.
 
     Args:
-        arguments: passed on to pytest.
+        arguments: passed on to pytest, which then runs once.
     """
     variables = dict(os.environ)
     if not display_named():
         variables["QT_QPA_PLATFORM"] = "offscreen"
     lines = []
     failed = False
-    for name, command in CHECKS:
+    for name, command, more in CHECKS:
+        if more and arguments:
+            continue
         sys.stdout.write(f"--- {name}\n")
         sys.stdout.flush()
         start = time.monotonic()
         extra = arguments if name == "pytest" else []
         code = subprocess.run(
-            [str(environment_python()), *command, *extra], cwd=ROOT, env=variables, check=False
+            [str(environment_python()), *command, *extra], cwd=ROOT, env=variables | dict(more), check=False
         ).returncode
         failed = failed or code != 0
         verdict = "passed" if code == 0 else f"failed (exit code {code})"

@@ -22,6 +22,8 @@ from app.commands import (
     models,
     reconstruct,
     serve,
+    simulate,
+    statistics,
     stream,
     study,
     times,
@@ -31,7 +33,22 @@ from app.commands import (
 from app.commands.failures import exit_code, expected_errors, sentence
 from app.commands.terminal import complain
 
-COMMANDS = (window, info, reconstruct, stream, serve, times, cache, evaluate, train, models, study, demo)
+COMMANDS = (
+    window,
+    info,
+    reconstruct,
+    stream,
+    serve,
+    times,
+    cache,
+    evaluate,
+    statistics,
+    simulate,
+    train,
+    models,
+    study,
+    demo,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

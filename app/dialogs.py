@@ -19,6 +19,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.reconstruction_options import Options, ReconstructionOptionsDialog
+
 SHORTEST_PASSPHRASE = 8
 """Fewest characters of a passphrase that seals a study's key."""
 
@@ -56,6 +58,13 @@ class Dialogs:
     def lock_study(self, parent: QWidget, clips: int) -> LockAnswer | None:
         """Ask for the readers and the passphrase, and say what locking means."""
         dialog = _LockDialog(parent, clips)
+        if dialog.exec() != QDialog.DialogCode.Accepted:
+            return None
+        return dialog.answer()
+
+    def reconstruction_options(self, parent: QWidget, chosen: Options) -> Options | None:
+        """Ask for what can be chosen beside the methods."""
+        dialog = ReconstructionOptionsDialog(parent, chosen)
         if dialog.exec() != QDialog.DialogCode.Accepted:
             return None
         return dialog.answer()

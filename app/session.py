@@ -51,6 +51,7 @@ class SessionScan:
         error: why the file cannot be used, in one sentence.
         movies: movie files by method, made in this session.
         seconds: time of each step in seconds, by method.
+        models: names of the models that were chosen instead of the default ones, by method.
         preview: the quick movie, once made.
         preview_error: why there is no preview.
         reconstruction: identifier of the job that is under way, or None.
@@ -64,6 +65,7 @@ class SessionScan:
     error: str = ""
     movies: dict[str, Path] = field(default_factory=dict)
     seconds: dict[str, dict[str, float]] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
     preview: Path | None = None
     preview_error: str = ""
     preview_job: str | None = None
@@ -123,12 +125,27 @@ class MethodShelf(QObject):
                 return str(method.get("label") or name)
         return name.replace("_", " ")
 
-    def caution(self, name: str, sampling: str) -> str:
-        """What whoever looks at a movie of this method and sampling has to know; empty if nothing."""
+    def models(self, name: str, sampling: str) -> list[dict[str, Any]]:
+        """The models with which a network can reconstruct a sampling, the default one first."""
         for method in self._methods:
             if method["name"] == name:
-                model = (method.get("model") or {}).get(sampling) or {}
-                return str(model.get("caution") or "")
+                return list((method.get("models") or {}).get(sampling) or ())
+        return []
+
+    def caution(self, name: str, sampling: str, model: str = "") -> str:
+        """What whoever looks at a movie of this method and sampling has to know; empty if nothing.
+
+        Args:
+            name: of the method.
+            sampling: of the scan.
+            model: name of the model; the default one if empty.
+        """
+        for method in self._methods:
+            if method["name"] == name:
+                found = (method.get("model") or {}).get(sampling) or {}
+                for each in self.models(name, sampling):
+                    found = each if each.get("name") == model else found
+                return str(found.get("caution") or "")
         return ""
 
     def _answered(self, job: Job) -> None:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from recon_backend import __version__
-from recon_backend.compressed_sensing_settings import DEFAULT_SETTINGS
 from recon_backend.errors import Cancelled, ReconstructionError
-from recon_backend.jobs import FinishedMovie, reconstruct_file
+from recon_backend.jobs import DEFAULT_OPTIONS, FinishedMovie, reconstruct_file
+from recon_backend.options import ReconstructionOptions
 from recon_backend.tracking import Status
 
 _POLL_S = 0.2
@@ -42,7 +42,7 @@ class FileJob:
         methods: names of methods, or `all`.
         out: folder of the movies, as the workers see it.
         device: "auto", "cpu" or "gpu".
-        settings: name of the settings of compressed sensing.
+        options: what was chosen beside the methods.
         use_cache: use the cache of the worker's user.
     """
 
@@ -50,7 +50,7 @@ class FileJob:
     methods: tuple[str, ...]
     out: Path
     device: str = "auto"
-    settings: str = DEFAULT_SETTINGS
+    options: ReconstructionOptions = DEFAULT_OPTIONS
     use_cache: bool = True
 
 
@@ -105,7 +105,7 @@ def run_file(job: FileJob, stopped: Callable[[], bool]) -> FileOutcome:
                 job.methods,
                 job.out,
                 device=job.device,
-                settings=job.settings,
+                options=job.options,
                 cache=user_cache() if job.use_cache else None,
                 progress=look,
                 keep_finished=True,

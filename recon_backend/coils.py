@@ -10,7 +10,6 @@ root-sum-of-squares, or adaptively with Walsh's filter of each image.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ import scipy.ndimage
 
 from recon_backend.espirit import leading_eigenvectors
 from recon_backend.fourier import centred_fft, centred_ifft
+from recon_backend.options import Combination
 
 VIRTUAL_COILS = 10
 CALIBRATION_WINDOW = 7.0
@@ -156,7 +156,7 @@ def root_sum_of_squares(images: npt.NDArray[np.complex64]) -> npt.NDArray[np.flo
 
 def combined_magnitude(
     images: npt.NDArray[np.complex64],
-    how: Literal["root_sum_of_squares", "adaptive", "sensitivities"],
+    how: Combination,
     sensitivities: npt.NDArray[np.complex64] | None = None,
 ) -> npt.NDArray[np.float32]:
     """One magnitude image, or a series of them, from coil images (coil, …, y, x).

@@ -10,17 +10,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recon_backend.acquisition import Acquisition
 from recon_backend.cache import ResultCache, cache_folder
-from recon_backend.compressed_sensing_settings import DEFAULT_SETTINGS
 from recon_backend.errors import FormatError, ReconstructionError
 from recon_backend.movie import read_description
+from recon_backend.options import ReconstructionOptions
 from recon_backend.tracking import Paces, Status, Step, Tracker
+
+if TYPE_CHECKING:
+    from recon_backend.models import ShelfModel
+    from recon_backend.reconstruct import Preparation
 
 ALL = "all"
 PACES_NAME = "paces.json"
+DEFAULT_OPTIONS = ReconstructionOptions()
 
 _READING_SHARE = 0.05
 _GUESSED_READING_NS = 20.0  # a byte
@@ -49,7 +54,7 @@ def reconstruct_file(
     out: Path,
     *,
     device: str = "auto",
-    settings: str = DEFAULT_SETTINGS,
+    options: ReconstructionOptions = DEFAULT_OPTIONS,
     cache: ResultCache | None = None,
     progress: Callable[[Status], None] | None = None,
     keep_finished: bool = False,
@@ -63,7 +68,7 @@ def reconstruct_file(
         methods: names of methods; `all` stands for every one that there is for the file's sampling.
         out: folder of the movies; made if it is not there.
         device: "auto", "cpu" or "gpu".
-        settings: name of the settings of compressed sensing.
+        options: what was chosen beside the methods.
         cache: where results are looked for, and kept.
         progress: see `Tracker`.
         keep_finished: leave a movie that this very job wrote before as it is.
@@ -73,20 +78,25 @@ def reconstruct_file(
         Cancelled: `progress` asked for it.
         OSError: a movie cannot be written.
     """
-    from recon_backend.reconstruct import reconstruct_all  # heavy
+    from recon_backend.methods import models_of
+    from recon_backend.reconstruct import Preparation, reconstruct_all  # heavy
 
     tracker = Tracker(progress, user_paces())
     acquisition, reading_s = read_tracked(path, tracker)
     names = method_names(methods, acquisition.sampling)
-    for finished in _finished(acquisition, names, settings, out) if keep_finished else ():
+    shelf = models_of(acquisition.sampling, names, options.models)
+    preparation = Preparation(acquisition, options.preparation())
+    for finished in _finished(preparation, names, options, shelf, out) if keep_finished else ():
         names.remove(finished.method)
         yield finished
     for name, movie in reconstruct_all(
-        acquisition,
+        preparation,
         names,
         progress=tracker,
         device=device,
-        settings=settings,
+        settings=options.settings,
+        combination=options.combination,
+        shelf=shelf,
         cache=cache,
         reading_s=reading_s,
     ):
@@ -131,14 +141,19 @@ def user_paces() -> Paces:
 
 
 def _finished(
-    acquisition: Acquisition, names: Sequence[str], settings: str, out: Path
+    preparation: Preparation,
+    names: Sequence[str],
+    options: ReconstructionOptions,
+    shelf: Mapping[str, ShelfModel],
+    out: Path,
 ) -> list[FinishedMovie]:
     """The movies in `out` that are just what would be computed again."""
-    from recon_backend.reconstruct import Preparation, result_keys
+    from recon_backend.reconstruct import result_keys
 
     found = []
-    for name, key in result_keys(Preparation(acquisition), names, settings).items():
-        target = _target(out, acquisition, name)
+    keys = result_keys(preparation, names, options.settings, options.combination, shelf)
+    for name, key in keys.items():
+        target = _target(out, preparation.acquisition, name)
         record = _record_of(target)
         if record.get("job_sha256") == key:
             found.append(FinishedMovie(name, target, _seconds(record), cached=True))

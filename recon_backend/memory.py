@@ -1,4 +1,4 @@
-"""Arrays of zeros that take memory only where they are written.
+"""How much memory there is, and arrays of zeros that take memory only where they are written.
 
  Of zero-filled Cartesian k-space, 17 of 240 lines are written: a scan of 2,000 frames would take gigabytes
 of zeros. NumPy asks the system for huge pages, which become resident as a whole at the first write; private
@@ -9,10 +9,21 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+_USUAL_MEMORY = 8 * 2**30
+
+
+def physical_memory() -> int:
+    """Bytes of the machine's memory; 8 GiB where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return _USUAL_MEMORY
 
 
 def sparse_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike = np.complex64) -> npt.NDArray[Any]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ import numpy.typing as npt
 from recon_backend import device, inference, methods, models
 from recon_backend.acquisition import Acquisition
 from recon_backend.cache import ResultCache, acquisition_sha256, result_key, software_versions
-from recon_backend.coils import VIRTUAL_COILS, root_sum_of_squares
+from recon_backend.coils import VIRTUAL_COILS, combined_magnitude
 from recon_backend.compressed_sensing_settings import (
     DEFAULT_SETTINGS,
     CompressedSensingSettings,
@@ -30,18 +32,28 @@ from recon_backend.compressed_sensing_settings import (
 )
 from recon_backend.errors import ReconstructionError
 from recon_backend.movie import Movie
+from recon_backend.options import Combination
 from recon_backend.preparation import NORMALISATION_RULE, Prepared, prepare
 from recon_backend.tracking import Step, Tracker
 
 ProgressCallback = Callable[[str, float], None]
 
-# Nanoseconds a pixel and frame on two cores, until this machine's own times are known.
+_LOGGER = logging.getLogger(__name__)
+
+# Nanoseconds a pixel and frame on two cores, and seconds that the first call compiles, until this machine's
+# own times are known: by network, or by method and sampling.
 _GUESSED_NS = {
-    methods.GRIDDED: 300.0,
-    methods.COMPRESSED_SENSING: 10_000.0,
-    methods.NATURAL: 6_000.0,
-    methods.CARDIAC: 6_000.0,
+    "gridded/cartesian": 100.0,
+    "gridded/radial": 300.0,
+    "gridded/spiral": 400.0,
+    "compressed_sensing/cartesian": 1_600.0,
+    "compressed_sensing/radial": 4_500.0,
+    "compressed_sensing/spiral": 5_500.0,
+    "varnet": 5_500.0,
+    "unet3d": 3_500.0,
+    "fastdvdnet": 1_700.0,
 }
+_GUESSED_COMPILING_S = {methods.COMPRESSED_SENSING: 3.0, methods.NATURAL: 1.5, methods.CARDIAC: 1.5}
 _GUESSED_PREPARATION_NS = 200.0  # a sample
 _GUESSED_START_S = 8.0
 _GUESSED_LOADING_S = 1.0
@@ -109,7 +121,9 @@ def reconstruct_all(
     *,
     progress: ProgressCallback | Tracker | None = None,
     device: str = "auto",
-    settings: str = DEFAULT_SETTINGS,
+    settings: str | CompressedSensingSettings = DEFAULT_SETTINGS,
+    combination: Combination = "root_sum_of_squares",
+    shelf: Mapping[str, models.ShelfModel] | None = None,
     cache: ResultCache | None = None,
     reading_s: float | None = None,
 ) -> Iterator[tuple[str, Movie]]:
@@ -123,30 +137,39 @@ def reconstruct_all(
         progress: takes (phase, fraction of the whole) and may raise `Cancelled`; a `Tracker` also learns from
             this job what the next one will take. Either is also called from another thread.
         device: "auto", "cpu" or "gpu".
-        settings: name of the settings of compressed sensing.
+        settings: name of the settings of compressed sensing, or settings of one's own.
+        combination: how gridding combines the coils, see `recon_backend.coils.combined_magnitude`.
+        shelf: models for some of the networks among `names`, instead of those that the shelf would give.
         cache: where results are looked for, and kept.
         reading_s: what reading the scan took, for provenance.
     """
     preparation = scan if isinstance(scan, Preparation) else Preparation(scan)
-    chosen = named_settings(settings)
+    chosen = named_settings(settings) if isinstance(settings, str) else settings
     for name in names:
         methods.check_method(name)
-    shelf = _shelf(preparation.acquisition, names)
+    shelf = _with_given(preparation.acquisition, names, shelf)
     _check_length(preparation.acquisition, shelf)
     tracker = progress if isinstance(progress, Tracker) else _plain_tracker(progress)
-    return _reconstruct_all(preparation, list(names), shelf, chosen, tracker, device, cache, reading_s)
+    jobs = _jobs(preparation, names, shelf, chosen, combination, device)
+    return _reconstruct_all(preparation, jobs, tracker, device, cache, reading_s)
 
 
 def result_keys(
-    preparation: Preparation, names: Sequence[str], settings: str = DEFAULT_SETTINGS
+    preparation: Preparation,
+    names: Sequence[str],
+    settings: str = DEFAULT_SETTINGS,
+    combination: Combination = "root_sum_of_squares",
+    shelf: Mapping[str, models.ShelfModel] | None = None,
 ) -> dict[str, str]:
     """The key by which `recon_backend.cache` knows each method's result; it is also in the provenance.
+
+    Arguments as in `reconstruct_all`.
 
     Raises:
         ReconstructionError: a network has no model for this sampling.
     """
-    shelf = _shelf(preparation.acquisition, names)
-    jobs = _jobs(preparation, names, shelf, named_settings(settings), "auto")
+    shelf = _with_given(preparation.acquisition, names, shelf)
+    jobs = _jobs(preparation, names, shelf, named_settings(settings), combination, "auto")
     return {job.name: job.key for job in jobs}
 
 
@@ -156,12 +179,12 @@ def _plain_tracker(progress: ProgressCallback | None) -> Tracker:
     return Tracker(lambda status: progress(status.phase, status.fraction))
 
 
-def _shelf(acquisition: Acquisition, names: Sequence[str]) -> dict[str, models.ShelfModel]:
-    return {
-        name: models.find(acquisition.sampling, methods.TRAINING_KIND[name])
-        for name in names
-        if name in methods.TRAINING_KIND
-    }
+def _with_given(
+    acquisition: Acquisition, names: Sequence[str], given: Mapping[str, models.ShelfModel] | None
+) -> dict[str, models.ShelfModel]:
+    """The model of each network among `names`: the one that is given, or the shelf's."""
+    found = {name: model for name, model in (given or {}).items() if name in names}
+    return methods.models_of(acquisition.sampling, [name for name in names if name not in found]) | found
 
 
 def _check_length(acquisition: Acquisition, shelf: dict[str, models.ShelfModel]) -> None:
@@ -212,6 +235,7 @@ def _jobs(
     names: Sequence[str],
     shelf: Mapping[str, models.ShelfModel],
     chosen: CompressedSensingSettings,
+    combination: Combination,
     request: str,
 ) -> list[_Job]:
     acquisition = preparation.acquisition
@@ -228,6 +252,10 @@ def _jobs(
         model = shelf.get(name)
         settings = chosen if name == methods.COMPRESSED_SENSING else None
         parameters = (settings.to_dict() if settings is not None else {}) | common
+        if name == methods.GRIDDED:
+            parameters["combination"] = combination
+        if model is not None:
+            parameters["network_normalisation"] = model.manifest.normalisation
         key = result_key(
             scan_sha256,
             name,
@@ -243,7 +271,10 @@ def _jobs(
         warm, cold = f"{kind}/warm", f"{kind}/cold"
         first, second = (warm, cold) if warm_kind in _warm else (cold, warm)
         label = methods.LABELS[name]
-        step = Step(label, first, pixels, _GUESSED_NS[name] * 1e-9 * pixels, like=second)
+        guess_s = _GUESSED_NS[network or f"{name}/{acquisition.sampling}"] * 1e-9 * pixels
+        if first == cold:
+            guess_s += _GUESSED_COMPILING_S.get(name, 0.0)
+        step = Step(label, first, pixels, guess_s, like=second)
         loading = None
         if model is not None:
             loading = Step(
@@ -270,16 +301,13 @@ def _precision(name: str) -> str:
 
 def _reconstruct_all(
     preparation: Preparation,
-    names: list[str],
-    shelf: dict[str, models.ShelfModel],
-    chosen: CompressedSensingSettings,
+    jobs: Sequence[_Job],
     tracker: Tracker,
     request: str,
     cache: ResultCache | None,
     reading_s: float | None,
 ) -> Iterator[tuple[str, Movie]]:
     acquisition = preparation.acquisition
-    jobs = _jobs(preparation, names, shelf, chosen, request)
     missing = []
     for job in jobs:
         movie = cache.load(job.key) if cache is not None else None
@@ -323,39 +351,71 @@ def _start(request: str) -> None:
         pass
 
 
+class _Run:
+    """One method on one prepared scan, on the device that was asked for or, if that is too small, on the CPU.
+
+    Attributes:
+        found: parameters that were decided on the way.
+        notes: what happened, one sentence each.
+        device: where it was computed.
+    """
+
+    def __init__(self, prepared: Prepared, job: _Job) -> None:
+        self._prepared = prepared
+        self._job = job
+        self._network: Any = None
+        self.found: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self.device = "cpu (finufft)"
+
+    def load(self, request: str) -> None:
+        """Load the method's model, in the precision that suits the device."""
+        assert self._job.model is not None
+        with device.use(request):
+            self.found["precision"] = device.precision()
+            self._network = self._job.model.load(self.found["precision"])
+
+    def compute(self, request: str, report: Callable[[float], None]) -> npt.NDArray[np.float32]:
+        """Frames (frame, y, x); where a GPU's memory does not suffice, the CPU computes."""
+        if self._job.name == methods.GRIDDED:
+            return _gridded(self._prepared, self._job.parameters["combination"], report)
+        try:
+            return self._on(request, report)
+        except device.memory_errors() as error:
+            if device.choose(request).kind != "gpu" or not device.is_out_of_memory(error):
+                raise
+        # Out of the handler, whose traceback holds the tensors of the attempt.
+        self.notes.append("The GPU's memory does not hold this scan, so it was computed on the CPU.")
+        _LOGGER.warning("%s: %s", self._job.name, self.notes[-1])
+        if self._job.model is not None:
+            self.load("cpu")
+        return self._on("cpu", report)
+
+    def _on(self, request: str, report: Callable[[float], None]) -> npt.NDArray[np.float32]:
+        with device.use(request) as chosen:
+            self.device = chosen.name
+            if self._job.settings is not None:
+                frames, more = _compressed_sensing(self._prepared, self._job.settings, report)
+                self.found.update(more)
+                return frames
+            assert self._job.model is not None  # a method is gridding, compressed sensing, or a network
+            manifest = self._job.model.manifest
+            scan = self._prepared.under_rule(manifest.normalisation)
+            return _RUNNERS[manifest.network](self._network, scan, report)
+
+
 def _one(
     preparation: Preparation, job: _Job, tracker: Tracker, request: str, seconds: dict[str, float]
 ) -> Movie:
     seconds["preparation"] = preparation.seconds
     prepared = preparation.get()
-    found: dict[str, Any] = {}
-    used = ["cpu (finufft)"]
-    network = None
-    if job.model is not None and job.loading is not None:
-        model, began = job.model, time.perf_counter()
-
-        def load(_report: Callable[[float], None]) -> Any:  # noqa: ANN401 - Keras has no types
-            with device.use(request):
-                found["precision"] = device.precision()
-                return model.load(found["precision"])
-
-        network = tracker.run(job.loading, load)
+    run = _Run(prepared, job)
+    if job.loading is not None:
+        began = time.perf_counter()
+        tracker.run(job.loading, lambda _report: run.load(request))
         seconds["model_loading"] = time.perf_counter() - began
-
-    def compute(report: Callable[[float], None]) -> npt.NDArray[np.float32]:
-        if job.name == methods.GRIDDED:
-            return _gridded(prepared, report)
-        with device.use(request) as chosen:
-            used[0] = chosen.name
-            if job.settings is not None:
-                frames, more = _compressed_sensing(prepared, job.settings, report)
-                found.update(more)
-                return frames
-            assert job.model is not None  # a method is gridding, compressed sensing, or a network
-            return _RUNNERS[job.model.manifest.network](network, prepared, report)
-
     began = time.perf_counter()
-    frames = tracker.run(job.step, compute)
+    frames = tracker.run(job.step, partial(run.compute, request))
     seconds["reconstruction"] = time.perf_counter() - began
     _warm.add(job.warm_kind)
     acquisition = prepared.acquisition
@@ -369,10 +429,10 @@ def _one(
             "raw_sha256": acquisition.source_sha256,
             "raw_name": acquisition.name,
             "sampling": acquisition.sampling,
-            "parameters": {**job.parameters, **found, **prepared.settings, "scale": prepared.scale},
+            "parameters": {**job.parameters, **run.found, **prepared.settings, "scale": prepared.scale},
             "model": _model_record(job.model),
-            "notes": [*acquisition.notes, *prepared.notes],
-            "device": used[0],
+            "notes": [*acquisition.notes, *prepared.notes, *run.notes],
+            "device": run.device,
             "seconds": {step: round(value, 4) for step, value in seconds.items()},
             "software": dict(software_versions()),
             "job_sha256": job.key,
@@ -393,11 +453,14 @@ def _model_record(model: models.ShelfModel | None) -> dict[str, Any] | None:
     }
 
 
-def _gridded(prepared: Prepared, report: Callable[[float], None]) -> npt.NDArray[np.float32]:
+def _gridded(
+    prepared: Prepared, combination: Combination, report: Callable[[float], None]
+) -> npt.NDArray[np.float32]:
     blocks = []
     for start in range(0, prepared.frames, inference.BLOCK_FRAMES):
         stop = min(start + inference.BLOCK_FRAMES, prepared.frames)
-        blocks.append(root_sum_of_squares(prepared.zero_filled(start, stop)))
+        images = prepared.zero_filled(start, stop)
+        blocks.append(combined_magnitude(images, combination, prepared.sensitivities))
         report(stop / prepared.frames)
     return np.concatenate(blocks)
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from recon_backend import __version__
 from recon_backend.errors import Cancelled, FormatError, ReconstructionError
+from recon_backend.options import ReconstructionOptions
 
 if TYPE_CHECKING:
     from recon_backend.acquisition import Acquisition
@@ -70,6 +71,7 @@ class Backend(Protocol):
         device: str,
         progress: ProgressCallback,
         *,
+        options: ReconstructionOptions,
         use_cache: bool,
     ) -> Iterator[FinishedMovie]:
         """Write one movie a method into the folder `out`, yielding each when it is on disk."""
@@ -105,6 +107,7 @@ class ReconstructionBackend:
         device: str,
         progress: ProgressCallback,
         *,
+        options: ReconstructionOptions,
         use_cache: bool,
     ) -> Iterator[FinishedMovie]:
         """See `recon_backend.jobs.reconstruct_file`."""
@@ -116,6 +119,7 @@ class ReconstructionBackend:
             methods,
             out,
             device=device,
+            options=options,
             cache=user_cache() if use_cache else None,
             progress=lambda status: progress(status.phase, status.fraction, status.remaining_s),
         )
@@ -125,7 +129,13 @@ class ReconstructionBackend:
         from recon_backend.methods import available_methods  # heavy
 
         return [
-            {"name": info.name, "label": info.label, "sampling": list(info.samplings), "model": info.model}
+            {
+                "name": info.name,
+                "label": info.label,
+                "sampling": list(info.samplings),
+                "model": info.model,
+                "models": info.models,
+            }
             for info in available_methods()
         ]
 
@@ -293,9 +303,18 @@ class _Worker:
         use_cache = job.request.get("cache", True)
         if not isinstance(use_cache, bool):
             raise _RequestError(f"'cache' is {use_cache!r}; expected true or false.")
+        options = job.request.get("options", {})
+        if not isinstance(options, dict):
+            raise _RequestError(f"'options' is {options!r}; expected an object.")
         movies: dict[str, str] = {}
         for movie in self._backend.reconstruct(
-            path, methods, out, device, self._progress_of(job), use_cache=use_cache
+            path,
+            methods,
+            out,
+            device,
+            self._progress_of(job),
+            options=ReconstructionOptions.from_dict(options),
+            use_cache=use_cache,
         ):
             movies[movie.method] = str(movie.path)
             self._emit(

@@ -1,4 +1,4 @@
-"""What all tests share: none of them reads or writes the user's own cache of results."""
+"""What all tests share: none of them reads or writes the user's own cache of results or shelf of models."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _CACHE = tempfile.TemporaryDirectory(prefix="blindcine-test-cache-", ignore_clea
 _NUMBERS = count(1)
 # Also for fixtures of modules and of the session, which come before those of a test.
 os.environ["BLINDCINE_CACHE"] = str(Path(_CACHE.name) / "shared")
+os.environ["BLINDCINE_MODELS"] = str(Path(_CACHE.name) / "no-models")
 
 
 @pytest.fixture(autouse=True)

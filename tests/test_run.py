@@ -72,6 +72,11 @@ def calls(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (["--version"], "reader"),
         (["demo", "--help"], "reader"),
         (["train", "radial"], "train"),
+        (["evaluate", "folder"], "train"),
+        (["simulate", "--from", "heart"], "train"),
+        (["models", "list"], "reader"),
+        (["models", "verify"], "recon"),
+        (["statistics", "table.csv"], "reader"),
         (["test", "-k", "name"], "test"),
         (["window"], "recon"),
     ],
@@ -215,14 +220,18 @@ def test_every_check_runs_and_one_failure_is_enough(
 ) -> None:
     monkeypatch.setattr(run, "environment_python", lambda: Path(sys.executable))
     fail, succeed = ("-c", "raise SystemExit(3)"), ("-c", "import sys; print('ran', *sys.argv[1:])")
-    monkeypatch.setattr(run, "CHECKS", (("ruff", fail), ("pytest", succeed)))
+    again = run.Check("again", ("-c", "import os; print('with', os.environ['OTHER'])"), (("OTHER", "jax"),))
+    monkeypatch.setattr(run, "CHECKS", (run.Check("ruff", fail), run.Check("pytest", succeed), again))
     assert run.run_checks(["-k", "name"]) == 1
     output = capfd.readouterr().out
     assert "ran -k name" in output
     assert re.search(r"ruff +failed \(exit code 3\)", output)
     assert re.search(r"pytest +passed", output)
-    monkeypatch.setattr(run, "CHECKS", (("ruff", succeed), ("pytest", succeed)))
+    assert "with" not in output
+    monkeypatch.setattr(run, "CHECKS", (run.Check("ruff", succeed), run.Check("pytest", succeed), again))
     assert run.run_checks([]) == 0
+    assert "with jax" in capfd.readouterr().out
+    assert all((ROOT / name).exists() for name in run.FRAMEWORK_TESTS)
 
 
 def test_an_old_python_is_refused_in_one_sentence(

@@ -13,6 +13,7 @@ from app.commands.terminal import complain, progress_bar, say
 
 if TYPE_CHECKING:
     from recon_backend.jobs import FinishedMovie
+    from recon_backend.options import ReconstructionOptions
 
 DEVICES = ("auto", "cpu", "gpu")
 ALL = "all"
@@ -34,8 +35,34 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_device_option(parser)
     parser.add_argument(
         "--settings",
+        choices=("quality", "fast", "published"),
+        default="quality",
+        help="settings of compressed sensing (default: quality)",
+    )
+    parser.add_argument(
+        "--sensitivities",
+        choices=("inati", "espirit", "walsh"),
+        default="inati",
+        help="how coil sensitivities are estimated (default: inati, with which the networks were trained)",
+    )
+    parser.add_argument(
+        "--no-delay-correction",
+        dest="correct_delays",
+        action="store_false",
+        help="report gradient delays of radial scans, but do not correct them",
+    )
+    parser.add_argument(
+        "--combination",
+        choices=("root_sum_of_squares", "adaptive", "sensitivities"),
+        default="root_sum_of_squares",
+        help="how gridding combines the coils (default: root_sum_of_squares)",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
         metavar="NAME",
-        help="settings of compressed sensing: quality (the default), fast, or published",
+        help="a model of the shelf (`blindcine models list`) to use instead of the one that its method takes "
+        "by default; can be given several times",
     )
     add_cache_option(parser)
     parser.add_argument(
@@ -45,6 +72,18 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "must be reachable from its workers by the same paths",
     )
     parser.set_defaults(run=run)
+
+
+def _options(arguments: argparse.Namespace) -> ReconstructionOptions:
+    from recon_backend.options import ReconstructionOptions
+
+    return ReconstructionOptions(
+        arguments.settings,
+        arguments.sensitivities,
+        arguments.correct_delays,
+        arguments.combination,
+        tuple(arguments.model or ()),
+    )
 
 
 def add_cache_option(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.out,
                 arguments.device,
                 label,
-                settings=arguments.settings,
+                options=_options(arguments),
                 use_cache=arguments.use_cache,
                 on_movie=say_movie,
             )
@@ -91,7 +130,6 @@ def run(arguments: argparse.Namespace) -> int:
 def run_on_cluster(arguments: argparse.Namespace) -> int:
     """Spread the files over a cluster, and say at the end which failed and why."""
     from recon_backend.cluster import FileJob, FileOutcome, reconstruct_on_cluster
-    from recon_backend.compressed_sensing_settings import DEFAULT_SETTINGS
 
     jobs = [
         FileJob(
@@ -99,7 +137,7 @@ def run_on_cluster(arguments: argparse.Namespace) -> int:
             tuple(arguments.method or [ALL]),
             arguments.out.absolute(),
             arguments.device,
-            arguments.settings or DEFAULT_SETTINGS,
+            _options(arguments),
             arguments.use_cache,
         )
         for path in dict.fromkeys(arguments.files)
@@ -138,7 +176,7 @@ def reconstruct_file(
     device: str,
     label: str,
     *,
-    settings: str | None = None,
+    options: ReconstructionOptions | None = None,
     use_cache: bool = True,
     on_movie: Callable[[FinishedMovie], None] | None = None,
 ) -> dict[str, Path]:
@@ -152,7 +190,7 @@ def reconstruct_file(
         out: folder of the movies; made if it is not there.
         device: "auto", "cpu" or "gpu".
         label: what the progress bar says.
-        settings: name of the settings of compressed sensing; the default ones if None.
+        options: what was chosen beside the methods; the default if None.
         use_cache: take results that were computed before, and keep new ones.
         on_movie: called with each movie that is on disk, after the progress bar has ended.
 
@@ -161,7 +199,6 @@ def reconstruct_file(
     """
     from recon_backend import jobs
     from recon_backend.cache import user_cache
-    from recon_backend.compressed_sensing_settings import DEFAULT_SETTINGS
 
     movies = []
     cache = user_cache() if use_cache else None
@@ -172,7 +209,7 @@ def reconstruct_file(
                 methods,
                 out,
                 device=device,
-                settings=settings or DEFAULT_SETTINGS,
+                options=options or jobs.DEFAULT_OPTIONS,
                 cache=cache,
                 progress=lambda status: progress(status.phase, status.fraction, status.remaining_s),
             ):

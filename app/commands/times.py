@@ -108,19 +108,18 @@ def read_times(paths: Sequence[Path]) -> list[MovieTimes]:
                     raise
                 continue
             if isinstance(provenance.get("seconds"), dict):
-                movies.append(_times(candidate, frames, provenance))
+                movies.append(times_of(candidate.stem, frames, provenance))
     if not movies:
         raise CommandError("No movie with times was found; expected files that blindcine reconstruct wrote.")
     return sorted(movies, key=lambda movie: (movie.sampling, movie.scan, movie.method))
 
 
-def _times(path: Path, frames: int, provenance: Mapping[str, Any]) -> MovieTimes:
+def times_of(scan: str, frames: int, provenance: Mapping[str, Any]) -> MovieTimes:
+    """The times in a movie's provenance; `scan` is its name where the provenance has none."""
     names = ("raw_sha256", "sampling", "method", "device", "created")
     words = {name: str(provenance.get(name, "")) for name in names}
     seconds = {str(step): float(value) for step, value in provenance["seconds"].items()}
-    return MovieTimes(
-        scan=str(provenance.get("raw_name", path.stem)), frames=frames, seconds=seconds, **words
-    )
+    return MovieTimes(scan=str(provenance.get("raw_name", scan)), frames=frames, seconds=seconds, **words)
 
 
 def ratio_to_reference(movie: MovieTimes, movies: Sequence[MovieTimes]) -> float | None:

@@ -6,6 +6,7 @@ is there, beside empty panels for those still being made.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ from app import theme
 from app.clip_loading import LoadedClip, load_clip
 from app.context import AppContext
 from app.jobs import Job
+from app.reconstruction_options import Options, described, known_options
 from app.session import SessionScan
 from app.widgets.elements import styled_label
 from app.widgets.job_list import JobList
@@ -70,6 +72,7 @@ class ReconstructPage(QWidget):
         self._loading: tuple[SessionScan, tuple[str, ...]] | None = None
         self._rings = count(1)
         self.method_boxes: dict[str, QCheckBox] = {}
+        self.model_boxes: dict[str, QComboBox] = {}
         self.scan_list = QListWidget()
         self.scan_list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.scan_list.setAccessibleName("Scans")
@@ -92,6 +95,10 @@ class ReconstructPage(QWidget):
         self.cache_box.toggled.connect(
             lambda checked: self._context.settings.setValue("reconstruct/cache", checked)
         )
+        self.options: Options = known_options(_stored_json(context.settings.value("reconstruct/options", "")))
+        self.options_button = QPushButton()
+        self.options_button.clicked.connect(self._choose_options)
+        self._show_options()
         self.start_button = QPushButton(theme.icon("reconstruct", "#ffffff"), " Reconstruct")
         self.start_button.setProperty("role", "primary")
         self.start_button.clicked.connect(self._start)
@@ -180,6 +187,7 @@ class ReconstructPage(QWidget):
         layout.addWidget(styled_label("muted", "Device"))
         layout.addWidget(self.device_box)
         layout.addWidget(self.cache_box)
+        layout.addWidget(self.options_button)
         layout.addSpacing(12)
         layout.addWidget(self.start_button)
         layout.addSpacing(8)
@@ -256,6 +264,7 @@ class ReconstructPage(QWidget):
             if widget is not None and widget is not self._methods_note:
                 widget.deleteLater()
         self.method_boxes = {}
+        self.model_boxes = {}
         names = self._context.methods.names()
         for name in names:
             box = QCheckBox(self._context.methods.label(name))
@@ -263,6 +272,12 @@ class ReconstructPage(QWidget):
             box.toggled.connect(self._refresh_controls)
             self.method_boxes[name] = box
             self._methods_layout.addWidget(box)
+            models = QComboBox()
+            models.setAccessibleName(f"Model of {self._context.methods.label(name)}")
+            models.setVisible(False)
+            models.currentIndexChanged.connect(partial(self._show_caution_of_model, models))
+            self.model_boxes[name] = models
+            self._methods_layout.addWidget(models)
         self._methods_note.setVisible(not names)
         if not names:
             self._methods_note.setText(self._context.methods.error or "The worker offers no methods.")
@@ -278,6 +293,7 @@ class ReconstructPage(QWidget):
             box.setEnabled(usable)
             cautions = {self._context.methods.caution(name, each) for each in samplings}
             box.setToolTip("\n".join(sorted(cautions - {""})))
+            self._offer_models(name, samplings)
         count = f" {len(scans)} scans" if len(scans) > 1 else ""
         self.start_button.setText(f" Reconstruct{count}")
         self.start_button.setEnabled(bool(scans and methods))
@@ -285,8 +301,45 @@ class ReconstructPage(QWidget):
         self.save_button.setEnabled(scan is not None and bool(scan.movies))
         self._refresh_live()
 
+    def _offer_models(self, name: str, samplings: set[str]) -> None:
+        """Offer a network's models where more than one fits the scans that are selected."""
+        offered = self._context.methods.models(name, *samplings) if len(samplings) == 1 else []
+        box = self.model_boxes[name]
+        if [box.itemData(row) for row in range(box.count())] != [model["name"] for model in offered]:
+            chosen = box.currentData()
+            box.clear()
+            for number, model in enumerate(offered):
+                label = f"{model['name']} (default)" if number == 0 else str(model["name"])
+                box.addItem(label, model["name"])
+                box.setItemData(number, model.get("caution") or "", Qt.ItemDataRole.ToolTipRole)
+            box.setCurrentIndex(max(box.findData(chosen), 0))
+        box.setVisible(len(offered) > 1)
+        box.setEnabled(self.method_boxes[name].isChecked())
+
+    def _show_caution_of_model(self, box: QComboBox, _row: int) -> None:
+        box.setToolTip(str(box.currentData(Qt.ItemDataRole.ToolTipRole) or ""))
+
+    def _chosen_models(self, methods: Sequence[str]) -> dict[str, str]:
+        """The models that were chosen instead of the default ones, by method."""
+        boxes = {name: self.model_boxes[name] for name in methods}
+        return {name: str(box.currentData()) for name, box in boxes.items() if box.currentIndex() > 0}
+
     def _store_device(self) -> None:
         self._context.settings.setValue("reconstruct/device", self.device_box.currentData())
+
+    def _choose_options(self) -> None:
+        chosen = self._context.dialogs.reconstruction_options(self, self.options)
+        if chosen is not None:
+            self.options = chosen
+            self._context.settings.setValue("reconstruct/options", json.dumps(chosen))
+            self._show_options()
+
+    def _show_options(self) -> None:
+        """Say on the button that options differ from the defaults, and in its tip which."""
+        self.options_button.setText(f"Options ({len(self.options)} changed)…" if self.options else "Options…")
+        self.options_button.setToolTip(
+            described(self.options) or "Compressed-sensing settings, coil sensitivities, gradient delays"
+        )
 
     # Live
 
@@ -339,6 +392,7 @@ class ReconstructPage(QWidget):
                     f"None of the chosen methods reconstructs {scan.sampling} data ({scan.name})."
                 )
                 continue
+            models = self._chosen_models(methods)
             out = self._context.scratch_folder / f"scan-{id(scan)}"
             out.mkdir(exist_ok=True)
             request = {
@@ -348,6 +402,7 @@ class ReconstructPage(QWidget):
                 "out": out,
                 "device": self.device_box.currentData(),
                 "cache": self.cache_box.isChecked(),
+                "options": {**self.options, **({"models": list(models.values())} if models else {})},
             }
             scan.reconstruction = self._context.jobs.submit(
                 request, label=scan.name, on_finished=partial(self._on_finished, scan)
@@ -355,6 +410,7 @@ class ReconstructPage(QWidget):
             self._scan_of_job[scan.reconstruction] = scan
             for method in methods:
                 scan.movies.pop(method, None)
+                scan.models[method] = models.get(method, "")
             self._context.scans.notify(scan)
 
     def _on_job_added(self, job: Job) -> None:
@@ -480,7 +536,10 @@ class ReconstructPage(QWidget):
 
     def _show_cautions(self, scan: SessionScan, methods: Sequence[str]) -> None:
         """Say under each network's movie what its model's manifest warns of."""
-        cautions = [self._context.methods.caution(method, scan.sampling) for method in methods]
+        cautions = [
+            self._context.methods.caution(method, scan.sampling, scan.models.get(method, ""))
+            for method in methods
+        ]
         footers = []
         for caution in cautions if any(cautions) else ():
             footer = styled_label("warning", caution)
@@ -524,6 +583,14 @@ def copy_movies(paths: Sequence[Path], folder: Path) -> int:
         finally:
             partial.unlink(missing_ok=True)
     return len(paths)
+
+
+def _stored_json(text: object) -> object:
+    """What a settings file holds under a key; anybody may have edited it."""
+    try:
+        return json.loads(str(text))
+    except ValueError:
+        return None
 
 
 def _facts(scan: SessionScan) -> str:

@@ -12,6 +12,7 @@ and keep its answers for the two windows that follow: half the work for the same
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -50,44 +51,54 @@ def _convolution(
     name: str,
     activation: str | None = "relu",
     dtype: str | None = None,
+    initial: Any = "he_uniform",  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
     return layers.Conv2D(
         filters,
         3,
         padding="same",
         activation=activation,
-        kernel_initializer="he_uniform",
+        kernel_initializer=initial,
         name=name,
         dtype=dtype,
     )(tensor)
 
 
-def build_block(filters: Sequence[int], name: str) -> keras.Model:
+def build_block(
+    filters: Sequence[int],
+    name: str,
+    initial: Any = "he_uniform",  # noqa: ANN401
+) -> keras.Model:
     """One three-frame UNet block: (batch, y, x, 3) → (batch, y, x, 1)."""
+    convolution = partial(_convolution, initial=initial)
     frames = keras.Input((None, None, 3), name=f"{name}_frames")
     tensor, skips = frames, []
     for level, count in enumerate(filters):
         for index in range(2):
-            tensor = _convolution(tensor, count, f"{name}_encoder{level}_convolution{index}")
+            tensor = convolution(tensor, count, f"{name}_encoder{level}_convolution{index}")
         if level < len(filters) - 1:
             skips.append(tensor)
             tensor = layers.MaxPooling2D(2, name=f"{name}_pool{level}")(tensor)
     for level in reversed(range(len(filters) - 1)):
-        tensor = _convolution(tensor, filters[level] * 4, f"{name}_up{level}_convolution", activation=None)
+        tensor = convolution(tensor, filters[level] * 4, f"{name}_up{level}_convolution", activation=None)
         tensor = DepthToSpace(name=f"{name}_up{level}")(tensor)
         tensor = layers.Concatenate(name=f"{name}_concatenate{level}")([tensor, skips[level]])
         for index in range(2):
-            tensor = _convolution(tensor, filters[level], f"{name}_decoder{level}_convolution{index}")
-    head = _convolution(tensor, 1, f"{name}_head", activation=None, dtype="float32")
+            tensor = convolution(tensor, filters[level], f"{name}_decoder{level}_convolution{index}")
+    head = convolution(tensor, 1, f"{name}_head", activation=None, dtype="float32")
     return keras.Model(frames, head, name=name)
 
 
-def build_fastdvdnet(filters: Sequence[int] = PUBLISHED_FILTERS) -> keras.Model:
+def build_fastdvdnet(
+    filters: Sequence[int] = PUBLISHED_FILTERS,
+    initial: Any = "he_uniform",  # noqa: ANN401
+) -> keras.Model:
     """The spiral network: (batch, y, x, 5) magnitudes, oldest first → (batch, y, x, 1) of the newest.
 
     Height and width may be any multiple of 4. The two blocks are `model.get_layer("block1")` and `"block2"`.
+    `initial` makes the kernels' first values.
     """
     window = keras.Input((None, None, FASTDVDNET_WINDOW), name="zero_filled_frames")
-    first, second = build_block(filters, "block1"), build_block(filters, "block2")
+    first, second = (build_block(filters, name, initial) for name in ("block1", "block2"))
     triples = [first(window[..., start : start + 3]) for start in range(3)]
     return keras.Model(window, second(layers.Concatenate(name="block1_answers")(triples)), name="fastdvdnet")

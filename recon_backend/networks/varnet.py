@@ -81,12 +81,14 @@ class DataConsistency(layers.Layer):
 
 
 def build_varnet(
-    filters: Sequence[int] = PUBLISHED_FILTERS, cascades: int = PUBLISHED_CASCADES
+    filters: Sequence[int] = PUBLISHED_FILTERS,
+    cascades: int = PUBLISHED_CASCADES,
+    initial: Any = "he_uniform",  # noqa: ANN401
 ) -> keras.Model:
     """The Cartesian network on [u_0, sensitivities, encoding] → image series (batch, frame, y, x, 2).
 
     Frames, y and x may be any multiple of 4; the number of coils and of lines is free. Inputs as in
-    `DataConsistency.call`.
+    `DataConsistency.call`; `initial` makes the kernels' first values.
     """
     start = keras.Input((None, None, None, 2), name="zero_filled")
     sensitivities = keras.Input((None, None, None, 2), name="sensitivities")
@@ -94,7 +96,7 @@ def build_varnet(
     image = start
     for cascade in range(cascades):
         gradient = DataConsistency(name=f"consistency{cascade}")(image, start, sensitivities, encoding)
-        refinement = unet3d_blocks(image, filters, 2, prefix=f"cascade{cascade}_")
+        refinement = unet3d_blocks(image, filters, 2, f"cascade{cascade}_", initial)
         image = layers.Subtract(dtype="float32", name=f"update{cascade}")(
             [layers.Subtract(dtype="float32", name=f"descend{cascade}")([image, gradient]), refinement]
         )

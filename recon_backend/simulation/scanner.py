@@ -1,15 +1,17 @@
-"""A simulated real-time scan of a moving phantom, written as an ISMRMRD file with the truth beside it.
+"""Simulated real-time scans, written as ISMRMRD files with the truth beside them.
 
-Every readout sees the phantom as it is at (about) its own time, drawn on a grid half as fine again as the
-reconstruction's and Fourier transformed from there, through smooth coils with coupled noise: what is
-reconstructed never met the reconstruction's own model. The file has what scanner files have: a noise scan,
-dummy readouts before the steady state, two-fold oversampling along the readout, 2.5 ms time stamps, and the
-trajectory in cycles/pixel.
+`simulate_scan` scans a moving phantom. Every readout sees the phantom as it is at (about) its own time, drawn
+on a grid half as fine again as the reconstruction's and Fourier transformed from there, through smooth coils
+with coupled noise: what is reconstructed never met the reconstruction's own model. The file has what scanner
+files have: a noise scan, dummy readouts before the steady state, two-fold oversampling along the readout,
+2.5 ms time stamps, and the trajectory in cycles/pixel. `write_simulated` writes scans of videos and cine
+images that were simulated as for training.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +22,22 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from recon_backend.acquisition import Sampling
+from recon_backend.acquisition import Acquisition, Sampling
+from recon_backend.fourier import centred_fft, centred_ifft
 from recon_backend.ismrmrd_layout import ACQUISITION_HEADER
 from recon_backend.movie import Movie
 from recon_backend.sampling.cartesian import published_mask
 from recon_backend.sampling.radial import radial_trajectory
 from recon_backend.sampling.spiral import repetition_time_s, spiral_trajectory
 from recon_backend.simulation.phantoms import DEFAULT_FIELD_OF_VIEW_MM, Phantom
+from recon_backend.simulation.videos import SimulatedScan
 from recon_backend.storage import replacing
 
 DEFAULT_MATRIX: dict[Sampling, int] = {"cartesian": 240, "radial": 256, "spiral": 240}
 RADIAL_SPOKES = 13
 SPIRAL_ARMS = 15
 _DEFAULT_TR_S = {"cartesian": 3.0e-3, "radial": 3.4e-3}
+_SPIRAL_DWELL_S = 1.4e-6
 _FINER = 1.5
 _OVERSAMPLING = 2
 _NOISE_READOUTS = 32
@@ -154,23 +159,96 @@ def simulate_scan(
     repeated = kspace[0, np.arange(_DUMMY_READOUTS) % plan.readouts]
     dummies = (repeated * swing[:, None, None]).astype(np.complex64)
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, plan, phantom, noise, dummies, kspace)
+    protocol = f"{phantom.plane}_{sampling}_realtime"
+    _write(path, plan, protocol, phantom.plane == "short_axis", noise, dummies, kspace)
+    provenance = {"plane": phantom.plane, "subject": phantom.subject, "seed": seed, "snr": snr}
+    return _with_truth(path, plan, truth / peak, provenance)
+
+
+def write_simulated(
+    path: str | Path,
+    scan: SimulatedScan,
+    *,
+    protocol: str,
+    provenance: Mapping[str, Any],
+    seed: int = 0,
+) -> ScanFiles:
+    """Write what `recon_backend.simulation.videos` simulated as an ISMRMRD file, with its truth beside it.
+
+    The readouts are those of the simulation: Cartesian lines get two-fold oversampling by zeros outside the
+    field of view, which reading takes off again, so the file reads back as the data that were simulated. A
+    noise scan of the same level comes first, if the level is known.
+
+    Args:
+        path: ISMRMRD file to write.
+        scan: what was simulated, with the same number of lines in every frame.
+        protocol: name of the protocol; it must not name a person.
+        provenance: what else the truth shall tell of its origin.
+        seed: of the noise scan.
+
+    Returns:
+        Both files. The truth is free of noise, peak 1, with the frame times of the scan.
+
+    Raises:
+        ValueError: frames have different numbers of lines.
+        OSError: if a file cannot be written.
+    """
+    path, acquisition = Path(path), scan.acquisition
+    plan = _plan_of(acquisition)
+    kspace = _readouts(acquisition, plan)
+    rng = np.random.default_rng([seed, 1])
+    count, coils = (_NOISE_READOUTS if scan.noise_sigma > 0 else 0), kspace.shape[2]
+    # Half of the noise of an oversampled line goes when it is cropped; that of the images does not.
+    sigma = scan.noise_sigma * (1.0 if plan.rows is None else math.sqrt(_OVERSAMPLING))
+    noise = _noise((count, coils, 2 * plan.matrix), np.eye(coils, dtype=complex), sigma, rng)
+    dummies = np.zeros((0, coils, plan.samples), np.complex64)
+    _write(path, plan, protocol, False, noise, dummies, kspace)
+    return _with_truth(path, plan, scan.truth, provenance)
+
+
+def _with_truth(
+    path: Path, plan: _Plan, truth: NDArray[np.float32], provenance: Mapping[str, Any]
+) -> ScanFiles:
+    """Put the truth beside a raw file, with the frame times of the scan."""
     truth_path = path.with_name(f"{path.stem}_truth.h5")
-    spacing_mm = field_of_view_mm / plan.matrix
-    provenance = {
-        "method": "truth",
-        "source": path.name,
-        "plane": phantom.plane,
-        "subject": phantom.subject,
-        "sampling": sampling,
-        "seed": seed,
-        "snr": snr,
-    }
-    Movie(
-        truth / peak, (spacing_mm, spacing_mm), np.arange(frames, dtype=np.float64) * frame_time_s, provenance
-    ).save(truth_path)
+    spacing_mm = plan.field_of_view_mm / plan.matrix
+    times_s = np.arange(plan.frames, dtype=np.float64) * plan.tr_s * plan.readouts
+    origin = {"method": "truth", "source": path.name, "sampling": plan.sampling, **provenance}
+    Movie(truth, (spacing_mm, spacing_mm), times_s, origin).save(truth_path)
     return ScanFiles(path, truth_path)
+
+
+def _plan_of(acquisition: Acquisition) -> _Plan:
+    """The plan by which a simulated acquisition is measured."""
+    sampling, size = acquisition.sampling, acquisition.matrix[0]
+    view_mm = acquisition.field_of_view_mm[0]
+    if acquisition.mask is not None:
+        counts = acquisition.mask.sum(axis=1)
+        if counts.min() != counts.max():
+            raise ValueError(
+                f"the frames have {counts.min()} to {counts.max()} lines, but one number is needed."
+            )
+        rows = np.stack([np.flatnonzero(line) for line in acquisition.mask])
+        return _cartesian_plan(rows, size, view_mm, _DEFAULT_TR_S[sampling])
+    assert acquisition.trajectory is not None  # an Acquisition has a mask or a trajectory
+    spiral = sampling == "spiral"
+    tr_s = repetition_time_s() if spiral else _DEFAULT_TR_S[sampling]
+    dwell_s = _SPIRAL_DWELL_S if spiral else _dwell_s(tr_s, acquisition.trajectory.shape[2])
+    return _Plan(sampling, size, view_mm, acquisition.trajectory, None, tr_s, dwell_s)
+
+
+def _readouts(acquisition: Acquisition, plan: _Plan) -> NDArray[np.complex64]:
+    """The samples (frame, readout, coil, sample) of an acquisition, Cartesian lines oversampled twice."""
+    if plan.rows is None:
+        return np.ascontiguousarray(acquisition.kspace.transpose(1, 2, 0, 3))
+    size = plan.matrix
+    padding = ((0, 0), (0, 0), (0, 0), (size - size // 2, 2 * size - size - (size - size // 2)))
+    readouts = np.empty((plan.frames, plan.readouts, acquisition.coils, plan.samples), np.complex64)
+    for frame, rows in enumerate(plan.rows):
+        lines = np.pad(centred_ifft(acquisition.kspace[:, frame : frame + 1, rows], (3,)), padding)
+        # The orthonormal factors of N and 2N samples differ by √2.
+        readouts[frame] = (math.sqrt(_OVERSAMPLING) * centred_fft(lines, (3,)))[:, 0].transpose(1, 0, 2)
+    return readouts
 
 
 def _plan(
@@ -189,20 +267,31 @@ def _plan(
         _check_tr(spiral_tr_s)
         # The arm is fixed in rad/pixel; another matrix or field of view means another pixel for the same arm.
         trajectory = spiral_trajectory(frames, SPIRAL_ARMS)
-        return _Plan(sampling, size, field_of_view_mm, trajectory, None, spiral_tr_s, 1.4e-6)
+        return _Plan(sampling, size, field_of_view_mm, trajectory, None, spiral_tr_s, _SPIRAL_DWELL_S)
     line_tr_s = _DEFAULT_TR_S[sampling] if tr_s is None else tr_s
     _check_tr(line_tr_s)
-    samples = _OVERSAMPLING * size
-    dwell_s = 0.4 * line_tr_s / samples
     if sampling == "radial":
+        samples = _OVERSAMPLING * size
         trajectory = radial_trajectory(frames, RADIAL_SPOKES, samples)
-        return _Plan(sampling, size, field_of_view_mm, trajectory, None, line_tr_s, dwell_s)
-    mask = published_mask(frames, size)
-    rows = np.stack([np.flatnonzero(line) for line in mask])
+        return _Plan(
+            sampling, size, field_of_view_mm, trajectory, None, line_tr_s, _dwell_s(line_tr_s, samples)
+        )
+    rows = np.stack([np.flatnonzero(line) for line in published_mask(frames, size)])
+    return _cartesian_plan(rows, size, field_of_view_mm, line_tr_s)
+
+
+def _cartesian_plan(rows: NDArray[np.int64], size: int, field_of_view_mm: float, tr_s: float) -> _Plan:
+    """Lines (frame, line) of a square matrix, with oversampled readouts."""
+    samples = _OVERSAMPLING * size
     along = 2 * np.pi * (np.arange(samples) - samples // 2) / samples
     across = 2 * np.pi * (rows - size // 2) / size
     trajectory = np.stack(np.broadcast_arrays(across[..., None], along), axis=-1).astype(np.float32)
-    return _Plan(sampling, size, field_of_view_mm, trajectory, rows, line_tr_s, dwell_s)
+    return _Plan("cartesian", size, field_of_view_mm, trajectory, rows, tr_s, _dwell_s(tr_s, samples))
+
+
+def _dwell_s(tr_s: float, samples: int) -> float:
+    """Time of a sample, if the readout takes four tenths of the repetition time."""
+    return 0.4 * tr_s / samples
 
 
 def _check_tr(tr_s: float) -> None:
@@ -292,7 +381,8 @@ def _measure(
 def _write(
     path: Path,
     plan: _Plan,
-    phantom: Phantom,
+    protocol: str,
+    steady_state: bool,
     noise: NDArray[np.complex64],
     dummies: NDArray[np.complex64],
     kspace: NDArray[np.complex64],
@@ -354,7 +444,7 @@ def _write(
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         group = file.create_group("dataset")
         header = group.create_dataset("xml", (1,), dtype=h5py.string_dtype("ascii"))
-        header[0] = _header(plan, phantom, coils)
+        header[0] = _header(plan, protocol, steady_state, coils)
         group.create_dataset("data", data=table, maxshape=(None,), chunks=(1,))
 
 
@@ -368,7 +458,7 @@ def _flag(number: int) -> int:
     return 1 << (number - 1)
 
 
-def _header(plan: _Plan, phantom: Phantom, coils: int) -> bytes:
+def _header(plan: _Plan, protocol: str, steady_state: bool, coils: int) -> bytes:
     """Return the XML header, elements in the order of the ISMRMRD schema; it names nobody."""
     root = ElementTree.Element("ismrmrdHeader", {"xmlns": "http://www.ismrm.org/ISMRMRD"})
 
@@ -378,10 +468,9 @@ def _header(plan: _Plan, phantom: Phantom, coils: int) -> bytes:
             child.text = str(value)
         return child
 
-    cardiac = phantom.plane == "short_axis"
     measurement = add(root, "measurementInformation")
     add(measurement, "patientPosition", "HFS")
-    add(measurement, "protocolName", f"{phantom.plane}_{plan.sampling}_realtime")
+    add(measurement, "protocolName", protocol)
     system = add(root, "acquisitionSystemInformation")
     add(system, "systemVendor", "blindcine")
     add(system, "systemModel", "simulated scanner")
@@ -416,7 +505,7 @@ def _header(plan: _Plan, phantom: Phantom, coils: int) -> bytes:
     sequence = add(root, "sequenceParameters")
     add(sequence, "TR", round(1e3 * plan.tr_s, 6))
     add(sequence, "TE", round(1e3 * plan.tr_s * (0.1 if plan.sampling == "spiral" else 0.5), 6))
-    add(sequence, "flipAngle_deg", 60 if cardiac else 15)
-    add(sequence, "sequence_type", "bSSFP" if cardiac else "SPGR")
+    add(sequence, "flipAngle_deg", 60 if steady_state else 15)
+    add(sequence, "sequence_type", "bSSFP" if steady_state else "SPGR")
     ElementTree.indent(root)
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root)

@@ -1,15 +1,17 @@
 """From magnitude or colour movies to multi-coil k-space: the simulation that the networks are trained on.
 
- The steps and ranges are those of the published pipeline (paper_spec §1): complex object out of two colour
-channels (angle × 4), static ellipse, bicubic background phase, Gaussian coil maps with their own phase, white
-Gaussian noise of 12–22 dB. `SimulationRanges` holds every random range in one place. Two things are drawn
-differently unless asked for otherwise: the number of coils varies (scanners differ; published: always 30),
-and the target is the noise-free image.
+ The steps and ranges are those of the published pipeline (paper_spec §1), one function each: complex object
+out of two colour channels (angle × 4), static ellipse, bicubic background phase, Gaussian coil maps with
+their own phase, white Gaussian noise of 12–22 dB, sampling. `SimulationRanges` holds every random range and
+the switches between what was published and what is drawn here unless asked for otherwise (see its module).
+Data that were measured fully sampled keep their own phase, coils and noise: `simulate_measured` only samples
+them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,42 +22,15 @@ from recon_backend.fourier import NonuniformFourier, centred_fft
 from recon_backend.sampling.cartesian import published_mask, random_mask
 from recon_backend.sampling.radial import TINY_GOLDEN_ANGLE, radial_trajectory
 from recon_backend.sampling.spiral import spiral_trajectory
+from recon_backend.simulation.ranges import SimulationRanges
 
 PUBLISHED_MATRIX: dict[str, int] = {"cartesian": 240, "radial": 256, "spiral": 240}
+PUBLISHED_BOX = (488, 1464)
 _FRAME_TIME_S = 0.05
-
-
-@dataclass(frozen=True)
-class SimulationRanges:
-    """Every random range of the simulation; (low, high) is uniform.
-
-    Attributes:
-        snr_db: nominal signal-to-noise ratio of the coil images.
-        ellipse_a, ellipse_b: half-axes of the ellipse in units of half the matrix (b is further multiplied by
-            0.8).
-        object_phase_rad: amplitude of the 6×6 background phase grid.
-        coil_phase_rad: amplitude of the 2×2 phase grid of each coil.
-        coil_width: N divided by the standard deviation of a coil's Gaussian.
-        coil_shift: distance of a coil's centre from the image centre along each axis, in units of N.
-        coil_intensity: intensity of a coil before normalisation.
-        coils: number of coils, inclusive (published: 30, 30).
-        angle_factor: factor on the phase of the channel pair.
-        noisy_target: True = as published, the target carries the noise of the data.
-        published_sampling: True = always the published mask and first angle; False = drawn afresh.
-    """
-
-    snr_db: tuple[float, float] = (12.0, 22.0)
-    ellipse_a: tuple[float, float] = (1.0, 1.4)
-    ellipse_b: tuple[float, float] = (0.8, 1.2)
-    object_phase_rad: float = 2.0
-    coil_phase_rad: float = 4.0
-    coil_width: tuple[float, float] = (2.0, 6.0)
-    coil_shift: tuple[float, float] = (0.2, 0.5)
-    coil_intensity: tuple[float, float] = (0.1, 1.0)
-    coils: tuple[int, int] = (6, 16)
-    angle_factor: float = 4.0
-    noisy_target: bool = False
-    published_sampling: bool = False
+_OBJECT_PHASE_GRID = 6
+_COIL_PHASE_GRID = 2
+_MASK_CYCLE = 15
+_SPIRAL_CYCLE = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +41,14 @@ class SimulatedScan:
         acquisition: raw data as a scanner would deliver them.
         coil_images: fully sampled coil images (coil, frame, y, x) that the target is made of.
         truth: root-sum-of-squares of the noise-free coil images, float32 (frame, y, x).
+        noise_sigma: standard deviation of real and of imaginary part of the noise in each coil image; 0 where
+            it is unknown, because the data were measured.
     """
 
     acquisition: Acquisition
     coil_images: npt.NDArray[np.complex64]
     truth: npt.NDArray[np.float32]
+    noise_sigma: float = 0.0
 
 
 def cubic_field(grid: npt.NDArray[np.float64], size: tuple[int, int]) -> npt.NDArray[np.float64]:
@@ -89,6 +67,14 @@ def _cubic_matrix(count: int, size: int) -> npt.NDArray[np.float64]:
     far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
     weights = np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
     return weights / weights.sum(axis=1, keepdims=True)
+
+
+def phase_field(
+    grid: int, amplitude_rad: float, matrix: int, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Smooth phase (y, x) in rad: a grid of 0…amplitude enlarged by `cubic_field`, plus 0…2π everywhere."""
+    field = cubic_field(amplitude_rad * rng.uniform(size=(grid, grid)), (matrix, matrix))
+    return field + rng.uniform(0, 2 * np.pi)
 
 
 def complex_object(
@@ -132,10 +118,51 @@ def coil_maps(
         shift_y, shift_x = (rng.choice((-1, 1)) * rng.uniform(*ranges.coil_shift) * matrix for _ in range(2))
         along_y = np.exp(-0.5 * ((position - shift_y) / width_y) ** 2) / width_y
         along_x = np.exp(-0.5 * ((position - shift_x) / width_x) ** 2) / width_x
-        phase = cubic_field(ranges.coil_phase_rad * rng.uniform(size=(2, 2)), (matrix, matrix))
-        phase += rng.uniform(0, 2 * np.pi)
+        phase = phase_field(_COIL_PHASE_GRID, ranges.coil_phase_rad, matrix, rng)
         coil[:] = rng.uniform(*ranges.coil_intensity) * np.outer(along_y, along_x) * np.exp(1j * phase)
     return maps / np.sqrt((np.abs(maps) ** 2).sum(axis=0)).max()
+
+
+def coil_images(
+    movie: npt.NDArray[np.complex64],
+    body: npt.NDArray[np.float32],
+    phase: npt.NDArray[np.float64],
+    maps: npt.NDArray[np.complex64],
+) -> tuple[npt.NDArray[np.complex64], npt.NDArray[np.float32]]:
+    """What each coil sees, without noise, and its root-sum-of-squares, whose peak is 1.
+
+    Args:
+        movie: complex object (frame, y, x).
+        body: ellipse of 0 and 1 (y, x); it cuts object and maps.
+        phase: background phase (y, x), rad, the same in all frames.
+        maps: coil maps (coil, y, x).
+
+    Returns:
+        complex64 (coil, frame, y, x) and float32 (frame, y, x).
+    """
+    still = (np.exp(1j * phase) * (body + 1e-8)).astype(np.complex64)
+    clean = (maps * body)[:, None] * (movie * still)[None]
+    rss = np.sqrt((np.abs(clean) ** 2).sum(axis=0))
+    peak = float(rss.max()) or 1.0
+    clean /= np.float32(peak)
+    return clean, (rss / peak).astype(np.float32)
+
+
+def noise_level(clean: npt.NDArray[np.complex64], snr_db: float) -> float:
+    """Standard deviation σ of real and of imaginary part: σ² = P / 10^(SNR/10).
+
+    P is the mean of |image|² over all coils, frames and pixels, so the noise power is 2σ² and the effective
+    ratio 3 dB below the nominal one, as published.
+    """
+    power = float(np.mean(clean.real**2 + clean.imag**2))
+    return float(np.float32(np.sqrt(power / 10 ** (snr_db / 10))))
+
+
+def add_noise(
+    clean: npt.NDArray[np.complex64], sigma: float, rng: np.random.Generator
+) -> npt.NDArray[np.complex64]:
+    """Coil images with white Gaussian noise of standard deviation `sigma` in each of the two parts."""
+    return clean + np.float32(sigma) * _complex_normal(rng, clean.shape)
 
 
 def simulate(
@@ -159,21 +186,37 @@ def simulate(
     matrix = movie.shape[1]
     body = ellipse(matrix, rng, ranges)
     count = int(rng.integers(ranges.coils[0], ranges.coils[1] + 1))
-    maps = coil_maps(count, matrix, rng, ranges) * body
-    phase = cubic_field(ranges.object_phase_rad * rng.uniform(size=(6, 6)), (matrix, matrix)) + rng.uniform(
-        0, 2 * np.pi
-    )
-    still = (np.exp(1j * phase) * (body + 1e-8)).astype(np.complex64)
-    clean = maps[:, None] * (movie * still)[None]
-    rss = np.sqrt((np.abs(clean) ** 2).sum(axis=0))
+    maps = coil_maps(count, matrix, rng, ranges)
+    phase = phase_field(_OBJECT_PHASE_GRID, ranges.object_phase_rad, matrix, rng)
+    clean, truth = coil_images(movie, body, phase, maps)
+    sigma = noise_level(clean, rng.uniform(*ranges.snr_db))
+    noisy = add_noise(clean, sigma, rng)
+    acquisition = sample(noisy, sampling, rng, ranges, threads=threads)
+    return SimulatedScan(acquisition, noisy if ranges.noisy_target else clean, truth, sigma)
+
+
+def simulate_measured(
+    images: npt.NDArray[np.complex64],
+    sampling: Sampling,
+    rng: np.random.Generator,
+    ranges: SimulationRanges | None = None,
+    *,
+    threads: int = 0,
+) -> SimulatedScan:
+    """Sample coil images that a scanner measured in full; their phase, coils and noise are the real ones.
+
+    Args:
+        images: coil images (coil, frame, y, x) on a square matrix; scaled so that their RSS peaks at 1.
+        sampling: which of the three acquisitions.
+        rng: source of every draw.
+        ranges: random ranges; the defaults of `SimulationRanges` if None.
+        threads: threads for the non-uniform FFT; 0 = all.
+    """
+    rss = np.sqrt((np.abs(images) ** 2).sum(axis=0))
     peak = float(rss.max()) or 1.0
-    clean /= np.float32(peak)
-    truth = (rss / peak).astype(np.float32)
-    power = float(np.mean(clean.real**2 + clean.imag**2))
-    sigma = np.float32(np.sqrt(power / 10 ** (rng.uniform(*ranges.snr_db) / 10)))
-    noisy = clean + sigma * _complex_normal(rng, clean.shape)
-    acquisition = _sample(noisy, sampling, rng, ranges, threads)
-    return SimulatedScan(acquisition, noisy if ranges.noisy_target else clean, truth)
+    scaled = (images / np.float32(peak)).astype(np.complex64)
+    acquisition = sample(scaled, sampling, rng, ranges or SimulationRanges(), threads=threads)
+    return SimulatedScan(acquisition, scaled, (rss / peak).astype(np.float32))
 
 
 def _complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.complex64]:
@@ -181,13 +224,19 @@ def _complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDA
     return pairs.view(np.complex64)[..., 0]
 
 
-def _sample(
+def sample(
     images: npt.NDArray[np.complex64],
     sampling: Sampling,
     rng: np.random.Generator,
     ranges: SimulationRanges,
-    threads: int,
+    *,
+    threads: int = 0,
 ) -> Acquisition:
+    """The raw data of coil images (coil, frame, y, x), by a mask or trajectory drawn from the ranges.
+
+    Raises:
+        ValueError: a spiral on another matrix than the one that its arm is designed for.
+    """
     frames, matrix = images.shape[1], images.shape[2]
     mask, trajectory = None, None
     if sampling == "cartesian":
@@ -214,11 +263,11 @@ def _mask(
 ) -> npt.NDArray[np.bool_]:
     if ranges.published_sampling:
         return published_mask(frames, matrix)
-    start = int(rng.integers(15))
+    start = int(rng.integers(_MASK_CYCLE))
     source = (
-        published_mask(frames + start, matrix)
-        if rng.random() < 0.5
-        else random_mask(frames + start, matrix, rng)
+        random_mask(frames + start, matrix, rng)
+        if rng.random() >= 1 - ranges.random_mask_share
+        else published_mask(frames + start, matrix)
     )
     return source[start:]
 
@@ -235,9 +284,55 @@ def _trajectory(
         )
     if ranges.published_sampling:
         return spiral_trajectory(frames, frame_rotation_rad=np.deg2rad(2))
-    start = int(rng.integers(12))
-    step = np.deg2rad(30 if rng.random() < 0.7 else 2)
+    start = int(rng.integers(_SPIRAL_CYCLE))
+    step = np.deg2rad(30 if rng.random() < ranges.wide_rotation_share else 2)
     return spiral_trajectory(frames + start, frame_rotation_rad=step)[start:]
+
+
+def published_resize(image: npt.NDArray[np.uint8], centre: int | None = None) -> npt.NDArray[np.uint8]:
+    """One colour frame (y, x, 3) at the published size: linear, without antialiasing, cut to whole numbers.
+
+    The aspect is kept inside 488×1464 pixels, so 2160×3840 becomes 488×868 (half-pixel centres).
+
+    Args:
+        image: the frame.
+        centre: side of the central square that is wanted; all of it if None.
+    """
+    factor = min(PUBLISHED_BOX[0] / image.shape[0], PUBLISHED_BOX[1] / image.shape[1])
+    rows, columns = (_taps(size, round(size * factor), centre) for size in image.shape[:2])
+    # The four neighbours of each pixel are picked first: a 4K frame as floats would take 100 MB.
+    (upper_left, upper_right), (lower_left, lower_right) = (
+        [image[np.ix_(rows[down], columns[right])].astype(np.float32) for right in (0, 1)] for down in (0, 1)
+    )
+    share_y, share_x = rows[2][:, None, None], columns[2][:, None]
+    left = upper_left + (lower_left - upper_left) * share_y
+    right = upper_right + (lower_right - upper_right) * share_y
+    return np.clip(left + (right - left) * share_x, 0, 255).astype(np.uint8)
+
+
+def _taps(
+    count: int, size: int, centre: int | None
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """Indices of the two neighbours of each output pixel, and the share of the second."""
+    wanted = np.arange(size)
+    if centre is not None and size > centre:
+        wanted = wanted[(size - centre) // 2 :][:centre]
+    position = np.clip((wanted + 0.5) * count / size - 0.5, 0, count - 1)
+    first = position.astype(np.intp)
+    return first, np.minimum(first + 1, count - 1), (position - first).astype(np.float32)
+
+
+def centre_cut(images: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    """The central square (frame, size, size, …) of (frame, y, x, …), with zeros where there is too little."""
+    for axis in (1, 2):
+        have = images.shape[axis]
+        first = max(0, (have - size) // 2)
+        images = images.take(range(first, first + min(have, size)), axis=axis)
+        if have < size:
+            padding = [(0, 0)] * images.ndim
+            padding[axis] = ((size - have) // 2, size - have - (size - have) // 2)
+            images = np.pad(images, padding)
+    return images
 
 
 def resize_movie(movie: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:

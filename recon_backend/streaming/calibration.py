@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,7 @@ class Calibration:
         compression: matrix (coil, virtual coil).
         sensitivities: complex64 (virtual coil, y, x), unit norm or 0.
         scale: what the raw data are divided by.
+        scales: what they would be divided by, for each normalisation rule.
         frames: frames in the window.
         weights: density weights by trajectory; None for Cartesian data.
         delays: gradient delays that are corrected; None where there are none.
@@ -81,6 +82,7 @@ class Calibration:
     weights: DensityWeights | None = None
     delays: GradientDelays | None = None
     notes: tuple[str, ...] = ()
+    scales: Mapping[str, float] = field(default_factory=dict)
 
     def geometry(self, frame: Acquisition) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Where the acquired samples of a frame lie, and what they weigh.
@@ -126,6 +128,7 @@ def calibrate(frames: Sequence[Acquisition]) -> Calibration:
         weights,
         _corrected_delays(prepared.settings),
         prepared.notes,
+        prepared.scales,
     )
 
 

@@ -341,7 +341,7 @@ class Blocks:
             kspace = np.zeros((calibration.compression.shape[1], BLOCK_FRAMES, *scan.matrix), np.complex64)
             for position, index in enumerate(order):
                 kspace[:, position, scan.mask[position]] = self._recent[index]
-            return Prepared(shared[0], kspace, *shared[1:])
+            return Prepared(shared[0], kspace, *shared[1:], scales=calibration.scales)
         assert scan.trajectory is not None
         images = np.stack([self._recent[index] for index in order], axis=1)
         # The network wants coil images only, and those are there: raw samples would be gridded again.
@@ -352,4 +352,5 @@ class Blocks:
             weights=np.ones(scan.kspace.shape[1:], np.float32),
             fourier=NonuniformFourier(scan.trajectory, scan.matrix),
             _block=((0, BLOCK_FRAMES), images),
+            scales=calibration.scales,
         )

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from recon_backend import device, inference, methods, models
 from recon_backend.acquisition import Acquisition
 from recon_backend.errors import ReconstructionError
-from recon_backend.preparation import Prepared
+from recon_backend.preparation import NORMALISATION_RULE, Prepared
 from recon_backend.streaming import engines
 from recon_backend.streaming.calibration import Calibration, calibrate
 from recon_backend.streaming.engines import Engine, FrameMaker
@@ -376,6 +376,7 @@ class _Network:
         with device.use(request):
             self.model: keras.Model = shelf.load(device.precision())
         self.kind = shelf.manifest.network
+        self.rule = shelf.manifest.normalisation
         self._warm_for: tuple[int, int] | None = None
 
     def warm_up(self, matrix: tuple[int, int]) -> None:
@@ -403,6 +404,17 @@ class _Network:
         return run
 
 
+def _scaled_blocks(
+    network: _Network, calibration: Calibration
+) -> tuple[engines.BlockFunction, engines.BlockFunction]:
+    """FastDVDNet's blocks: fed by the model's normalisation rule, and answering in the stream's scale."""
+    first, second = network.block("block1"), network.block("block2")
+    if network.rule == NORMALISATION_RULE:
+        return first, second
+    factor = np.float32(calibration.scale / calibration.scales[network.rule])
+    return lambda frames: first(frames * factor), lambda frames: second(frames) / factor
+
+
 def _engine_of(
     settings: StreamSettings, calibration: Calibration, window: list[Acquisition], network: _Network | None
 ) -> Engine:
@@ -415,12 +427,13 @@ def _engine_of(
         return engines.SlidingWindow(maker, count)
     if network.kind == "fastdvdnet":
         network.warm_up(frame.matrix)
-        return engines.Causal(maker, network.block("block1"), network.block("block2"), frame.matrix)
+        first, second = _scaled_blocks(network, calibration)
+        return engines.Causal(maker, first, second, frame.matrix)
     block = inference.varnet_block if network.kind == "varnet" else inference.unet3d_block
     size = engines.BLOCK_FRAMES
 
     def whole_block(prepared: Prepared) -> engines.Image:
-        return block(network.model, prepared, 0, size, size)
+        return block(network.model, prepared.under_rule(network.rule), 0, size, size)
 
     run = network.on_device(whole_block)
     is_cartesian = frame.mask is not None

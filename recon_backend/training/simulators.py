@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recon_backend.acquisition import Sampling
-from recon_backend.simulation.videos import SimulationRanges
+from recon_backend.preparation import NORMALISATION_RULE
+from recon_backend.simulation.ranges import SimulationRanges
 from recon_backend.training.samples import PatchShape, draw_batches
 from recon_backend.training.sources import open_source
 
@@ -38,7 +39,14 @@ class _Sink(Protocol):
 
 
 def simulate_forever(
-    sampling: Sampling, data: Path, cache: Path, seed: list[int], patch: PatchShape, sink: _Sink
+    sampling: Sampling,
+    data: Path,
+    cache: Path,
+    seed: list[int],
+    patch: PatchShape,
+    ranges: SimulationRanges,
+    normalisation: str,
+    sink: _Sink,
 ) -> None:
     """Body of a simulator process: put batches into the queue until the parent ends it, or is gone.
 
@@ -48,14 +56,15 @@ def simulate_forever(
         cache: folder of decoded videos.
         seed: entropy of this process's draws.
         patch: how clips are cut.
+        ranges: what is drawn how.
+        normalisation: see `draw_batches`.
         sink: the queue.
     """
-    source = open_source(data, cache, "train")
+    source = open_source(data, cache, "train", published=ranges.published_reading)
     rng = np.random.default_rng(seed)
-    ranges = SimulationRanges()
     parent = multiprocessing.parent_process()
     while True:
-        for batch in draw_batches(source, sampling, patch, rng, ranges):
+        for batch in draw_batches(source, sampling, patch, rng, ranges, normalisation=normalisation):
             while True:
                 # A trainer that was killed cannot end its simulators, so they look for it themselves.
                 if parent is not None and not parent.is_alive():
@@ -69,18 +78,36 @@ def simulate_forever(
 
 @contextmanager
 def running_simulators(
-    *, sampling: Sampling, data: Path, cache: Path, seed: list[int], patch: PatchShape, processes: int
+    *,
+    sampling: Sampling,
+    data: Path,
+    cache: Path,
+    seed: list[int],
+    patch: PatchShape,
+    processes: int,
+    ranges: SimulationRanges | None = None,
+    normalisation: str = NORMALISATION_RULE,
 ) -> Iterator[Callable[[], Batch]]:
     """Simulators for the time of a `with` block; gives the function that takes the next batch.
 
-    The function raises RuntimeError if all simulators have ended or none delivers for five minutes.
+    With one process the batches and their order follow from the seed. The function raises RuntimeError if all
+    simulators have ended or none delivers for five minutes.
     """
     context = multiprocessing.get_context("spawn")
     batches: Any = context.Queue(_QUEUE_LENGTH)
     workers: list[BaseProcess] = [
         context.Process(
             target=simulate_forever,
-            args=(sampling, data, cache, [*seed, number], patch, batches),
+            args=(
+                sampling,
+                data,
+                cache,
+                [*seed, number],
+                patch,
+                ranges or SimulationRanges(),
+                normalisation,
+                batches,
+            ),
             daemon=True,
         )
         for number in range(processes)

@@ -230,22 +230,3 @@ def test_a_display_is_there_only_if_it_answers(tmp_path: Path, monkeypatch: pyte
         server.listen()
         monkeypatch.setenv("DISPLAY", ":94217.0")
         assert window.display_available()
-
-
-def test_evaluation_keeps_what_was_computed_before_a_file_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The rows of the first scan are printed and written although the second scan cannot be read."""
-    from recon_backend import evaluation
-    from recon_backend.errors import ReconstructionError
-
-    def scores(*_paths: object, **_options: object) -> Iterator[evaluation.Score]:
-        yield evaluation.Score("first", "radial", "gridded", "plain", -20.0, 20.0, 0.5, 24, 1.0)
-        raise ReconstructionError("second.h5: no truth found.")
-
-    monkeypatch.setattr(evaluation, "evaluate", scores)
-    target = tmp_path / "scores.json"
-    assert main(["evaluate", str(tmp_path), "--json", str(target)]) == 2
-    assert json.loads(target.read_text())[0]["dataset"] == "first"
-    captured = capsys.readouterr()
-    assert "first" in captured.out and "second.h5: no truth found." in captured.err

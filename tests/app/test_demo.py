@@ -13,8 +13,8 @@ from app.cli import main
 from app.commands import window
 from app.commands.failures import CommandError
 from recon_backend import reconstruct as reconstruction
-from recon_backend.acquisition import Acquisition
 from recon_backend.movie import Movie
+from recon_backend.reconstruct import Preparation
 from recon_backend.tracking import Tracker
 from studies.profiles import line_profile
 from studies.shapes import Shapes
@@ -35,8 +35,9 @@ def reconstructed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
 
     def reconstruct_all(
-        acquisition: Acquisition, names: Sequence[str], *, progress: Tracker, **_options: object
+        preparation: Preparation, names: Sequence[str], *, progress: Tracker, **_options: object
     ) -> Iterator[tuple[str, Movie]]:
+        acquisition = preparation.acquisition
         rng = np.random.default_rng(7)
         for name in names:
             done.append(f"{acquisition.name} {name}")

@@ -17,6 +17,7 @@ from recon_backend.cluster import FileJob, FileOutcome
 from recon_backend.errors import ReconstructionError
 from recon_backend.jobs import FinishedMovie
 from recon_backend.movie import Movie
+from recon_backend.options import ReconstructionOptions
 from recon_backend.simulation.phantoms import Phantom
 from recon_backend.simulation.scanner import simulate_scan
 
@@ -69,6 +70,30 @@ def test_a_second_reconstruction_comes_from_the_cache_unless_told_otherwise(
     assert main(["cache", "clear"]) == 0
     assert main(["cache", "clear"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("0 kept movies removed")
+
+
+def test_options_of_a_reconstruction_are_recorded(raw: Path, tmp_path: Path, own_cache: Path) -> None:
+    words = ["reconstruct", str(raw), "--method", "gridded", "--out", str(tmp_path)]
+    options = ["--sensitivities", "espirit", "--no-delay-correction", "--combination", "adaptive"]
+    assert main(words) == 0
+    target = tmp_path / "S01_radial_gridded.h5"
+    plain = Movie.load(target)
+    assert main(words + options) == 0  # not what the cache holds
+    chosen = Movie.load(target)
+    recorded = chosen.provenance["parameters"]
+    assert recorded["sensitivities"] == "espirit"
+    assert recorded["correct_delays"] is False
+    assert recorded["combination"] == "adaptive"
+    assert plain.provenance["parameters"]["sensitivities"] == "inati"
+    assert not np.allclose(chosen.frames, plain.frames)
+
+
+@pytest.mark.parametrize("option", ["settings", "sensitivities", "combination"])
+def test_help_names_the_choices_that_there_are(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["reconstruct", "--help"])
+    choices = ReconstructionOptions.choices()[option]
+    assert f"--{option} {{{','.join(choices)}}}" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_limit_that_is_no_number_is_one_sentence(
@@ -171,8 +196,10 @@ def test_settings_that_are_not_known_are_one_sentence(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["reconstruct", str(raw), "--method", "gridded", "--out", str(tmp_path)]
-    assert main([*words, "--settings", "best"]) == 2
-    assert "no settings 'best'; expected one of quality, fast, published" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "--settings", "best"])
+    assert caught.value.code == 2
+    assert "'best' (choose from 'quality', 'fast', 'published')" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QApplication, QWidget  # noqa: E402
 from app import theme  # noqa: E402
 from app.context import AppContext  # noqa: E402
 from app.dialogs import Dialogs, LockAnswer  # noqa: E402
+from app.reconstruction_options import Options  # noqa: E402
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 
@@ -31,6 +32,7 @@ class PreparedDialogs(Dialogs):
         self.folder: Path | None = None
         self.study: tuple[str, Path] | None = None
         self.lock: LockAnswer | None = None
+        self.options: Options | None = None
         self.confirmed = True
         self.asked: list[str] = []
 
@@ -49,6 +51,10 @@ class PreparedDialogs(Dialogs):
     def lock_study(self, parent: QWidget, clips: int) -> LockAnswer | None:
         self.asked.append(f"lock {clips}")
         return self.lock
+
+    def reconstruction_options(self, parent: QWidget, chosen: Options) -> Options | None:
+        self.asked.append(f"options {chosen}")
+        return self.options
 
     def confirm(self, parent: QWidget, title: str, text: str, action: str) -> bool:
         self.asked.append(text)

@@ -20,6 +20,10 @@ from typing import Any
 METHODS = ("gridded", "compressed_sensing", "dl_natural", "dl_cardiac")
 LABELS = ("Gridded", "Compressed sensing", "Deep learning, natural videos", "Deep learning, cardiac data")
 CAUTION = "Short training run of {name}. Not for clinical use."
+MODELS = [
+    {"name": "radial-natural", "caution": CAUTION.format(name="dl_natural")},
+    {"name": "mine", "caution": "Registered by its owner."},
+]
 STEP_S = 0.01
 FRAMES = 12
 SIZE = 48
@@ -109,6 +113,7 @@ class Worker:
                     "label": label,
                     "sampling": ["cartesian", "radial", "spiral"],
                     "model": {"radial": {"caution": CAUTION.format(name=name)}} if "dl" in name else {},
+                    "models": {"radial": MODELS} if name == "dl_natural" else {},
                 }
                 for name, label in zip(METHODS, LABELS, strict=True)
             ]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QLabel, QLineEdit
+from PySide6.QtWidgets import QLabel, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.context import AppContext
@@ -17,6 +17,7 @@ from app.dialogs import LockAnswer, folder_name, reader_names
 from app.main_window import PAGES, MainWindow
 from app.pages.data import DataPage
 from app.pages.reconstruct import ReconstructPage
+from app.reconstruction_options import CHOICES, Options, ReconstructionOptionsDialog
 from app.session import SessionScan
 from studies.study import Study
 
@@ -439,3 +440,79 @@ def test_names_for_folders_and_readers() -> None:
     assert folder_name("Cardiac cine, spring / 2026") == "cardiac-cine-spring-2026"
     assert folder_name("  ..  ") == ""
     assert reader_names(" Ada, Ben,, Ada ") == ("Ada", "Ben")
+
+
+def test_options_are_chosen_stored_and_sent(
+    window: MainWindow,
+    reconstruct: ReconstructPage,
+    context: AppContext,
+    qtbot: QtBot,
+    raw_file: Callable[..., Path],
+) -> None:
+    (scan,) = opened(context, qtbot, [raw_file("S01_radial")])
+    window.show_page("reconstruct")
+    qtbot.waitUntil(lambda: bool(reconstruct.method_boxes), timeout=PATIENCE_MS)
+    assert reconstruct.options_button.text() == "Options…"
+    qtbot.mouseClick(reconstruct.options_button, Qt.MouseButton.LeftButton)  # thought better of it
+    assert reconstruct.options == {}
+    chosen = {"settings": "fast", "correct_delays": False}
+    context.dialogs.options = chosen  # type: ignore[attr-defined]
+    qtbot.mouseClick(reconstruct.options_button, Qt.MouseButton.LeftButton)
+    assert "Compressed sensing: Fast" in reconstruct.options_button.toolTip()
+    assert reconstruct.options_button.text() == "Options (2 changed)…"
+    qtbot.mouseClick(reconstruct.start_button, Qt.MouseButton.LeftButton)
+    (job,) = [job for job in context.jobs.jobs if job.command == "reconstruct"]
+    assert job.request["options"] == chosen
+    assert ReconstructPage(context).options == chosen
+    context.settings.setValue("reconstruct/options", '{"settings": "other", "speed": 3}')
+    assert ReconstructPage(context).options == {}
+    context.settings.setValue("reconstruct/options", "no JSON")
+    assert ReconstructPage(context).options == {}
+    qtbot.waitUntil(lambda: scan.reconstruction is None, timeout=PATIENCE_MS)
+
+
+def test_options_dialog_offers_what_the_worker_accepts(qtbot: QtBot) -> None:
+    from recon_backend.options import ReconstructionOptions
+
+    offered = {name: tuple(value for _, value in choices) for name, (_, choices) in CHOICES.items()}
+    assert offered | {"correct_delays": (True, False)} == ReconstructionOptions.choices()
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    chosen: Options = {"settings": "published", "sensitivities": "espirit", "correct_delays": False}
+    dialog = ReconstructionOptionsDialog(parent, chosen)
+    assert dialog.answer() == chosen
+    ReconstructionOptions.from_dict(dialog.answer())
+    dialog.boxes["combination"].setCurrentIndex(1)
+    assert dialog.answer()["combination"] == "adaptive"
+    dialog.restore_defaults()
+    assert dialog.answer() == {}
+
+
+def test_a_model_is_chosen_where_several_fit(
+    window: MainWindow,
+    reconstruct: ReconstructPage,
+    context: AppContext,
+    qtbot: QtBot,
+    raw_file: Callable[..., Path],
+) -> None:
+    """Offered for the network that has two, sent with the request, and its own caution shown."""
+    scan, other = opened(context, qtbot, [raw_file("S01_radial"), raw_file("S02_spiral")])
+    window.show_page("reconstruct")
+    qtbot.waitUntil(lambda: bool(reconstruct.method_boxes), timeout=PATIENCE_MS)
+    box = reconstruct.model_boxes["dl_natural"]
+    assert [box.itemText(row) for row in range(box.count())] == ["radial-natural (default)", "mine"]
+    assert box.isVisible() and not reconstruct.model_boxes["dl_cardiac"].isVisible()
+    box.setCurrentIndex(1)
+    assert box.toolTip() == "Registered by its owner."
+    qtbot.mouseClick(reconstruct.start_button, Qt.MouseButton.LeftButton)
+    (job,) = [job for job in context.jobs.jobs if job.command == "reconstruct"]
+    assert job.request["options"] == {"models": ["mine"]}
+    qtbot.waitUntil(lambda: scan.reconstruction is None, timeout=PATIENCE_MS)
+    labels = {label.text() for label in reconstruct.findChildren(QLabel)}
+    assert "Registered by its owner." in labels
+    assert "Short training run of dl_natural. Not for clinical use." not in labels
+    reconstruct.method_boxes["dl_natural"].setChecked(False)
+    assert not box.isEnabled()
+    reconstruct.scan_list.selectAll()  # two samplings: each has its default
+    assert not box.isVisible() and box.count() == 0
+    assert other.models == {}

@@ -24,6 +24,52 @@ def test_metrics_equal_scikit_image() -> None:
     assert evaluation.ssim_map_mean(truth, image) == pytest.approx(full[5:-5, 5:-5].mean(), abs=1e-6)
 
 
+def test_a_movie_is_the_mean_over_its_frames() -> None:
+    """MSE, PSNR and SSIM of each frame as scikit-image has them, after the movie's one factor."""
+    rng = np.random.default_rng(4)
+    truth = rng.random((4, 30, 34)).astype(np.float32)
+    images = 3 * truth + 0.4 * np.arange(4)[:, None, None] * rng.standard_normal(truth.shape)
+    truth /= truth.max()
+    scaled = images * (truth * images).sum() / (images**2).sum()
+    mse = [metrics.mean_squared_error(*pair) for pair in zip(truth, scaled, strict=True)]
+    psnr = [
+        metrics.peak_signal_noise_ratio(*pair, data_range=1.0) for pair in zip(truth, scaled, strict=True)
+    ]
+    ssim = [evaluation.ssim_map_mean(*pair) for pair in zip(truth, scaled, strict=True)]
+    found = evaluation.compare(truth, images.astype(np.float32))
+    expected = (np.mean(10 * np.log10(mse)), np.mean(psnr), np.mean(ssim))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_flat_images_have_a_closed_form() -> None:
+    """No structure: SSIM = (2ab + c₁)/(a² + b² + c₁), with one factor ⟨t, i⟩/⟨i, i⟩ for both frames."""
+    a, b, d, c1 = 0.5, 0.25, 1.2, 0.01**2
+    truth = np.stack([np.full((16, 16), a), np.ones((16, 16))]).astype(np.float32)
+    images = np.stack([np.full((16, 16), b), np.full((16, 16), d)]).astype(np.float32)
+    factor = (a * b + d) / (b * b + d * d)
+    x, y = factor * b, factor * d
+    expected = [(2 * t * i + c1) / (t * t + i * i + c1) for t, i in ((a, x), (1.0, y))]
+    mse = [(a - x) ** 2, (1 - y) ** 2]
+    found = evaluation.compare(truth, images)
+    assert found[2] == pytest.approx(np.mean(expected), rel=1e-5)
+    assert found[0] == pytest.approx(np.mean(10 * np.log10(mse)), rel=1e-4)
+
+
+def test_ssim_is_that_of_tensorflow() -> None:
+    """Which the published training used: max_val 1 and its defaults."""
+    tensorflow = pytest.importorskip("tensorflow")
+    rng = np.random.default_rng(5)
+    pair = rng.random((2, 40, 28)).astype(np.float32)
+    pair[1] = 0.7 * pair[0] + 0.3 * pair[1]
+    theirs = float(tensorflow.image.ssim(pair[0][..., None], pair[1][..., None], max_val=1.0))
+    assert evaluation.ssim_map_mean(pair[0], pair[1]) == pytest.approx(theirs, abs=1e-5)
+
+
+def test_images_smaller_than_the_window_are_refused() -> None:
+    with pytest.raises(ReconstructionError, match="11 × 11"):
+        evaluation.compare(np.ones((2, 10, 40), np.float32), np.ones((2, 10, 40), np.float32))
+
+
 def test_scale_of_the_reconstruction_does_not_matter() -> None:
     """A factor on the images is removed by least squares; an exact copy has SSIM 1."""
     rng = np.random.default_rng(2)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from recon_backend import device, inference, models, network_inputs
+from recon_backend.memory import physical_memory
 from recon_backend.networks import build_fastdvdnet
 from recon_backend.preparation import Prepared, prepare
 from recon_backend.sampling.encoding import line_encoding
@@ -32,16 +33,37 @@ def prepared_scan(frames: int, matrix: int = 32) -> Prepared:
     return prepare(simulate(movie, "radial", rng).acquisition)
 
 
-@pytest.mark.parametrize("frames", [24, 25, 39, 40, 41, 100])
-def test_blocks_cover_the_series_with_overlap(frames: int) -> None:
-    """Every frame is covered, blocks stay inside, neighbours overlap by at least eight frames."""
-    starts = inference.block_starts(frames)
-    assert starts[0] == 0 and starts[-1] + inference.BLOCK_FRAMES == frames
-    for early, late in zip(starts, starts[1:], strict=False):
-        assert 0 < late - early <= inference.BLOCK_FRAMES - 8
+@pytest.mark.parametrize("blocks", [inference.VARNET_BLOCKS, inference.UNET3D_BLOCKS])
+@pytest.mark.parametrize("frames", [24, 25, 39, 64, 65, 97, 100, 513])
+def test_what_blocks_keep_covers_the_series(blocks: inference.Blocks, frames: int) -> None:
+    """Blocks stay inside, every frame counts, and none does that lies within the margin of a cut."""
+    for size in blocks.sizes:
+        if size > frames:
+            continue
+        margin = min(blocks.margin, size // 4)
+        total = np.zeros(frames)
+        starts = blocks.starts(frames, size)
+        assert starts[0] == 0 and starts[-1] + size == frames
+        for start in starts:
+            weights = blocks.weights(start, frames, size)
+            assert start == 0 or not weights[:margin].any()
+            assert start + size == frames or not weights[size - margin :].any()
+            assert weights[margin : size - margin].all()
+            total[start : start + size] += weights
+        assert total.min() > 0
 
 
-@pytest.mark.parametrize("frames", [7, 24, 45])
+def test_blocks_suit_the_memory() -> None:
+    """Half of the memory is for a block; the smallest block is tried in any case."""
+    blocks = inference.Blocks((64, 24, 8), 8, 1000)
+    need = 2 * 24 * 32 * 48 * 1000  # 30 × 41 pixels are padded to 32 × 48
+    assert list(blocks.fitting((30, 41), need)) == [24, 8]
+    assert list(blocks.fitting((30, 41), need - 1)) == [8]
+    assert list(blocks.fitting((30, 41), 1)) == [8]
+    assert 2**28 < physical_memory() < 2**46
+
+
+@pytest.mark.parametrize("frames", [7, 24, 45, 70])
 def test_cross_fade_returns_what_every_block_agrees_on(frames: int) -> None:
     """Where the network acts frame by frame, blocks and reflection change nothing."""
     prepared = prepared_scan(frames)
@@ -85,10 +107,10 @@ class SmallMemory(MiddleSlice):
 
 
 def test_shorter_blocks_where_memory_does_not_suffice() -> None:
-    """24 frames do not fit, 12 do: the answer is the same; where nothing fits, the error comes through."""
+    """32 frames do not fit, 12 do: the answer is the same; where nothing fits, the error comes through."""
     prepared, model = prepared_scan(30), SmallMemory(12)
     result = inference.run_unet3d(model, prepared, lambda _fraction: None)
-    assert model.seen[0] == 24 and set(model.seen[1:]) == {12}
+    assert model.seen[:3] == [32, 32, 24] and set(model.seen[3:]) == {12}
     expected = np.maximum(network_inputs.unet3d_input(prepared, 0, 30)[..., 0], 0)
     np.testing.assert_allclose(result, expected, atol=1e-5)
     with pytest.raises(MemoryError):
@@ -131,12 +153,22 @@ def test_half_the_digits_change_little() -> None:
     assert np.abs(half - full).mean() < 0.002 * full.max()
 
 
-def test_where_blocks_begin_hardly_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shipped network for spokes on 40 frames: other block boundaries change it by 1 % of the peak."""
-    prepared = shipped_scan("radial", 40, 64)
-    network = models.find("radial", "natural").load()
-    usual = inference.run_unet3d(network, prepared, lambda _fraction: None)
-    monkeypatch.setattr(inference, "block_starts", lambda _frames, _size: [0, 5, 11, 16])
-    other = inference.run_unet3d(network, prepared, lambda _fraction: None)
-    assert np.abs(other - usual).mean() < 2e-3 * usual.max()
-    assert np.sqrt(((other - usual) ** 2).mean()) < 1e-2 * usual.max()
+@pytest.mark.parametrize(("sampling", "frames", "size"), [("radial", 72, 48), ("cartesian", 80, 64)])
+def test_blocks_equal_the_series_in_one_piece(sampling: str, frames: int, size: int) -> None:
+    """The shipped networks: 1 % of the peak at any pixel; the last frames of a block are off by more."""
+    prepared = shipped_scan(sampling, frames, 48)
+    network = models.find(sampling, "natural").load()
+    block, blocks = {
+        "radial": (inference.unet3d_block, inference.UNET3D_BLOCKS),
+        "cartesian": (inference.varnet_block, inference.VARNET_BLOCKS),
+    }[sampling]
+    whole = block(network, prepared, 0, frames, frames)
+    cut = inference.Blocks((size,), blocks.margin, 0)
+
+    def run(start: int, stop: int, length: int) -> np.ndarray:
+        return block(network, prepared, start, stop, length)
+
+    found = inference._blockwise(cut, frames, (48, 48), run, lambda _fraction: None)
+    assert np.abs(found - whole).max() < 1e-2 * whole.max()
+    first = run(0, size, size)
+    assert np.abs(first[-1] - whole[size - 1]).max() > 1e-2 * whole.max()

@@ -48,11 +48,11 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def run(_network: object, prepared: Any, report: Callable[[float], None]) -> Any:
         calls.append("network")
-        return 2 * gridded(prepared, report)
+        return 2 * gridded(prepared, "root_sum_of_squares", report)
 
-    def run_gridded(prepared: Any, report: Callable[[float], None]) -> Any:
+    def run_gridded(prepared: Any, combination: Any, report: Callable[[float], None]) -> Any:
         calls.append("gridded")
-        return gridded(prepared, report)
+        return gridded(prepared, combination, report)
 
     def counted(*arguments: Any, **options: Any) -> Any:
         calls.append("prepare")
@@ -64,6 +64,53 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setitem(reconstruct._RUNNERS, "unet3d", run)
     monkeypatch.setattr(ShelfModel, "load", lambda _self, _precision: object())
     return calls
+
+
+def test_a_gpu_that_is_too_small_leaves_the_work_to_the_cpu(
+    raw: Path, tmp_path: Path, computed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CPU's movie is delivered, with the device that made it and a sentence that says why."""
+    loaded: list[str] = []
+    now = "none"
+
+    def choose(request: str) -> Device:
+        kind = "cpu" if request == "cpu" else "gpu"
+        return Device(kind, f"{kind}:0 (fake)", f"{kind}:0")
+
+    @contextmanager
+    def use(request: str) -> Iterator[Device]:
+        nonlocal now
+        now = choose(request).kind
+        yield choose(request)
+
+    class ResourceExhaustedError(MemoryError):
+        """What a framework says of its device."""
+
+    network = reconstruct._RUNNERS["unet3d"]
+
+    def run_on(model: Any, prepared: Any, report: Callable[[float], None]) -> Any:
+        if now == "gpu":
+            raise ResourceExhaustedError
+        return network(model, prepared, report)
+
+    def load(_self: ShelfModel, _precision: str) -> object:
+        loaded.append(now)
+        return object()
+
+    monkeypatch.setattr(reconstruct.device, "choose", choose)
+    monkeypatch.setattr(reconstruct.device, "use", use)
+    monkeypatch.setattr(reconstruct.device, "precision", lambda: f"the {now}'s")
+    monkeypatch.setattr(ShelfModel, "load", load)
+    monkeypatch.setitem(reconstruct._RUNNERS, "unet3d", run_on)
+    movie = run(raw, tmp_path / "out", "dl_natural")["dl_natural"]
+    record = Movie.load(movie.path).provenance
+    assert loaded == ["gpu", "cpu"]
+    assert record["device"] == "cpu:0 (fake)"
+    assert record["parameters"]["precision"] == "the cpu's"
+    assert record["notes"][-1].startswith("The GPU's memory does not hold this scan")
+    monkeypatch.setattr(reconstruct.device, "choose", lambda _request: choose("cpu"))
+    with pytest.raises(MemoryError):  # there is nothing smaller than a CPU
+        run(raw, tmp_path / "again", "dl_natural")
 
 
 def run(raw: Path, out: Path, *methods: str, **options: Any) -> dict[str, FinishedMovie]:

@@ -13,8 +13,9 @@ from recon_backend import coils, device
 from recon_backend import preparation as preparation_module
 from recon_backend.acquisition import Acquisition
 from recon_backend.compressed_sensing import CompressedSensingSettings, compressed_sensing
+from recon_backend.errors import ReconstructionError
 from recon_backend.fourier import NonuniformFourier, centred_fft, centred_ifft
-from recon_backend.preparation import Prepared, prepare
+from recon_backend.preparation import NORMALISATION_RULE, PEAK_RULE, Prepared, prepare
 from recon_backend.radial_checks import check_radial
 from recon_backend.reconstruct import reconstruct
 from recon_backend.sampling.density import density_weights
@@ -340,3 +341,27 @@ def test_memory_does_not_hold_the_coil_images(sampling: str, monkeypatch: pytest
     kept = prepared.kspace.nbytes + 2 * trajectory.nbytes
     series = count * frames * matrix**2 * 8
     assert peak - kept < 0.5 * series
+
+
+@pytest.mark.parametrize("sampling", ["cartesian", "radial", "spiral"])
+def test_another_rule_scales_the_images_and_shares_the_data(sampling: str) -> None:
+    """By the peak of the time-averaged image; for the gain of gridding both rules account."""
+    prepared = prepare(scan(sampling, 12, (40, 40), 4))
+    assert prepared.scales[NORMALISATION_RULE] == prepared.scale
+    assert prepared.under_rule(NORMALISATION_RULE) is prepared
+    view = prepared.under_rule(PEAK_RULE)
+    assert view.kspace is prepared.kspace and view.scale == prepared.scale
+    np.testing.assert_allclose(
+        view.zero_filled(2, 5),
+        prepared.zero_filled(2, 5) * (prepared.scale / view.scales[PEAK_RULE]),
+        rtol=1e-5,
+    )
+    if sampling == "cartesian":
+        lines = prepared.kspace.sum(axis=1) / np.maximum(prepared.acquisition.mask.sum(axis=0), 1)[:, None]
+        average = np.abs(coils.combine(centred_ifft(lines, (1,)), prepared.sensitivities))
+        assert average.max() * prepared.scale == pytest.approx(view.scales[PEAK_RULE], rel=1e-4)
+        assert np.percentile(average, 99.9) == pytest.approx(1, rel=1e-4)
+    with pytest.raises(
+        ReconstructionError, match="normalisation is 'brightest', but one of p99.9-time-average"
+    ):
+        prepared.under_rule("brightest")

@@ -22,6 +22,7 @@ from recon_backend.cache import user_cache
 from recon_backend.errors import FormatError, ReconstructionError
 from recon_backend.jobs import FinishedMovie
 from recon_backend.movie import Movie
+from recon_backend.options import ReconstructionOptions
 from recon_backend.tracking import Step, Tracker
 from recon_backend.worker import ProgressCallback, ReconstructionBackend, serve
 
@@ -37,6 +38,7 @@ class FakeBackend:
         self.release = threading.Event()
         self.inspected: list[str] = []
         self.forgotten: list[str] = []
+        self.options = ReconstructionOptions()
 
     def inspect(self, path: Path, progress: ProgressCallback) -> dict[str, Any]:
         self.inspected.append(path.name)
@@ -74,8 +76,10 @@ class FakeBackend:
         device: str,
         progress: ProgressCallback,
         *,
+        options: ReconstructionOptions,
         use_cache: bool,
     ) -> Iterator[FinishedMovie]:
+        self.options = options
         for index, method in enumerate(methods):
             progress(f"{method} on {device}", index / len(methods))
             target = out / f"{path.stem}_{method}.h5"
@@ -196,9 +200,12 @@ def test_reconstruct_tells_each_movie(session: Session) -> None:
     assert [movie["cached"] for movie in movies] == [True, False]
     assert events[1]["phase"] == "compressed_sensing on cpu"
     again = {"id": 2, "command": "reconstruct", "path": "/x/a.h5", "methods": methods, "out": "/y"}
-    session.send(again | {"cache": False})
+    session.send(again | {"cache": False, "options": {"settings": "fast"}})
     movies = [event for event in session.until("result") if event["event"] == "movie"]
     assert [movie["cached"] for movie in movies] == [False, False]
+    assert session.backend.options == ReconstructionOptions("fast")
+    session.send(again | {"options": {"settings": "best"}})
+    assert "settings is 'best', but one of" in session.until("error")[-1]["message"]
 
 
 def test_forget_names_raw_files_by_checksum(session: Session) -> None:
@@ -265,6 +272,7 @@ def test_a_failed_job_is_told_and_the_next_one_runs(
         b'{"id": 3, "command": "reconstruct", "path": "x", "out": "y", "methods": []}',
         b'{"id": 3, "command": "reconstruct", "path": "x", "out": "y", "methods": ["a"], "device": "tpu"}',
         b'{"id": 3, "command": "reconstruct", "path": "x", "out": "y", "methods": ["a"], "cache": 1}',
+        b'{"id": 3, "command": "reconstruct", "path": "x", "out": "y", "methods": ["a"], "options": "fast"}',
         b'{"id": 3, "command": "forget", "raw_sha256": "ab"}',
         b"\xff\xfe",
         b"[" * 100_000,
@@ -369,9 +377,12 @@ def fake_reconstruction(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]
         return movie_of(acquisition)
 
     def reconstruct_all(
-        acquisition: Any, methods: Sequence[str], *, progress: Tracker, device: str, **options: Any
+        preparation: Any, methods: Sequence[str], *, progress: Tracker, device: str, **options: Any
     ) -> Iterator[tuple[str, Movie]]:
         assert options["reading_s"] > 0
+        assert options["settings"] == "quality"
+        acquisition, prepared_with = preparation
+        assert prepared_with == {"sensitivities": "walsh"}
         cached = options["cache"] is not None
         steps = [Step(method, method, 1.0, 1.0) for method in methods]
         progress.plan(steps)
@@ -381,11 +392,16 @@ def fake_reconstruction(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]
             yield method, movie_of(acquisition)
 
     def available_methods() -> list[SimpleNamespace]:
-        return [SimpleNamespace(name="gridded", label="Gridded", samplings=("radial", "spiral"), model=None)]
+        samplings = ("radial", "spiral")
+        return [SimpleNamespace(name="gridded", label="Gridded", samplings=samplings, model=None, models={})]
 
     for name, content in {
-        "reconstruct": {"reconstruct": reconstruct, "reconstruct_all": reconstruct_all},
-        "methods": {"available_methods": available_methods},
+        "reconstruct": {
+            "reconstruct": reconstruct,
+            "reconstruct_all": reconstruct_all,
+            "Preparation": lambda acquisition, options: (acquisition, options),
+        },
+        "methods": {"available_methods": available_methods, "models_of": lambda *_: {}},
     }.items():
         module = ModuleType(f"recon_backend.{name}")
         vars(module).update(content)
@@ -412,7 +428,15 @@ def test_real_backend(scan: Any, tmp_path: Path, fake_reconstruction: list[tuple
     methods = ["gridded", "dl_natural"]
     for use_cache in (True, False):
         finished = list(
-            backend.reconstruct(raw, methods, tmp_path / "out", "cpu", progress, use_cache=use_cache)
+            backend.reconstruct(
+                raw,
+                methods,
+                tmp_path / "out",
+                "cpu",
+                progress,
+                options=ReconstructionOptions(sensitivities="walsh"),
+                use_cache=use_cache,
+            )
         )
     assert [movie.method for movie in finished] == methods
     assert finished[1].path == tmp_path / "out" / "scan_dl_natural.h5"
@@ -434,7 +458,7 @@ def test_real_backend(scan: Any, tmp_path: Path, fake_reconstruction: list[tuple
     assert backend.forget(["cd"]) == 0
     assert backend.forget(["ab"]) == 1
     assert backend.methods() == [
-        {"name": "gridded", "label": "Gridded", "sampling": ["radial", "spiral"], "model": None}
+        {"name": "gridded", "label": "Gridded", "sampling": ["radial", "spiral"], "model": None, "models": {}}
     ]
 
 

@@ -108,7 +108,6 @@ def test_training_resumes_and_exports(cine: Path, tmp_path: Path, monkeypatch: p
     assert again.step == 3
     for kept, saved in zip(again.model.get_weights(), first.model.get_weights(), strict=True):
         np.testing.assert_array_equal(kept, saved)
-    again.run(steps=4)
     assert (run / STATE_NAME).exists() and (run / BEST_NAME).exists()
     assert (run / "log.csv").read_text().startswith("step,seconds,loss,validation_ssim\n2,")
 
@@ -151,5 +150,5 @@ def test_sources_are_refused_with_a_sentence(tmp_path: Path) -> None:
     """Neither a folder nor an HDF5 file; a folder without videos."""
     with pytest.raises(ReconstructionError, match="expected a folder of videos"):
         open_source(tmp_path / "nothing", tmp_path, "train")
-    with pytest.raises(ReconstructionError, match="no video"):
+    with pytest.raises(ReconstructionError, match="no usable file.*expected videos"):
         VideoFolder(tmp_path, tmp_path / "cache", "train")
