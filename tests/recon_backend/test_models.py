@@ -102,14 +102,13 @@ def test_golden_record_holds_in_bfloat16_with_its_wider_tolerance() -> None:
     assert golden.TOLERANCES["float32"] < deviation < golden.TOLERANCES["mixed_bfloat16"] / 2
 
 
+@pytest.mark.skipif(os.environ["KERAS_BACKEND"] != "tensorflow", reason="runs the other framework by itself")
 def test_golden_records_hold_on_the_other_framework() -> None:
     """All six, by the command; a user's own shelf has none."""
-    here = os.environ["KERAS_BACKEND"]
-    other = "jax" if here == "tensorflow" else "tensorflow"
     done = subprocess.run(
         [sys.executable, "-m", "app", "models", "verify"],
         cwd=SHIPPED.parents[1],
-        env={**os.environ, "KERAS_BACKEND": other},
+        env={**os.environ, "KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
         check=False,

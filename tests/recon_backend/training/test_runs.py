@@ -110,6 +110,7 @@ def check_what_is_written(run: Path, last_step: int) -> None:
     assert record["skipped"] == [] and record["inference_normalisation"] == "p99.9-time-average"
 
 
+@pytest.mark.skipif(os.environ["KERAS_BACKEND"] != "tensorflow", reason="runs both frameworks by itself")
 def test_killed_runs_go_on_and_backends_agree(cine: Path, tmp_path: Path) -> None:
     """A JAX run is killed while it writes its state; TensorFlow had the same losses, and goes on with it."""
     configuration = configuration_for(cine)
