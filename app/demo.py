@@ -27,7 +27,8 @@ import numpy as np
 
 from app import __version__
 from app.commands.failures import CommandError
-from app.commands.study import import_scan, measure_clip
+from app.commands.study import import_scan
+from app.commands.study_measure import measure_clip
 from app.commands.terminal import ProgressCallback, progress_bar, say, say_fields
 
 if TYPE_CHECKING:
@@ -329,7 +330,7 @@ def ranks_by_similarity(clip: BlindedClip, truth: Movie) -> tuple[int, ...]:
 
 
 # Positions in mm (x to the right, y down) from the middle of the image, in the phantoms' own anatomy.
-HEART_SIGNAL = ((18.0, -18.0), (7.5, 7.5))
+HEART_SIGNAL = ((18.0, -18.0), (9.0, 9.0))
 HEART_LINE = ((-25.0, -15.0), (18.0, -15.0))
 TONGUE_SIGNAL = ((-54.0, 52.0), (10.0, 10.0))
 TONGUE_LINE = ((-54.0, 55.0), (-54.0, 20.0))

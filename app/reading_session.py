@@ -38,6 +38,9 @@ class ReadingSession(QObject):
     saved = Signal(object)
     """The ranking of this presentation is on the disk."""
 
+    break_due = Signal(float)
+    """The reader has read for so many minutes without a pause; the study knows that a break was suggested."""
+
     overtaken = Signal(str)
     """The study has a ranking of this presentation already; the sentence says what came of this one."""
 
@@ -131,12 +134,25 @@ class ReadingSession(QObject):
             comment=comment,
             window_level=window_level,
         )
-        self._context.run_study_task(task, lambda _: self._committed(presentation), self._refused)
 
-    def _committed(self, presentation: Presentation) -> None:
+        def commit() -> float | None:
+            task()
+            minutes = self._study.break_due(self._reader)
+            if minutes is None or self._study.next_presentation(self._reader) is None:
+                return None
+            self._study.record_break(self._reader, taken=False)
+            return minutes
+
+        self._context.run_study_task(
+            commit, lambda minutes: self._committed(presentation, minutes), self._refused
+        )
+
+    def _committed(self, presentation: Presentation, minutes: float | None) -> None:
         self._saving = False
         if not self._closed:
             self.saved.emit(presentation)
+            if minutes is not None:
+                self.break_due.emit(minutes)
             self.advance()
 
     def _refused(self, error: BaseException) -> None:

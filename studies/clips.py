@@ -167,6 +167,26 @@ def _nearest(available_s: NDArray[np.float64], wanted_s: NDArray[np.float64]) ->
     return np.where(wanted_s - available_s[before] <= available_s[after] - wanted_s, before, after)
 
 
+def crop(
+    movies: NDArray[np.float32], spacing_mm: tuple[float, float], size_mm: tuple[float, float] | None
+) -> NDArray[np.float32]:
+    """Return the middle part of all movies of a clip.
+
+    Args:
+        movies: `(arm, frame, y, x)`.
+        spacing_mm: `(y, x)`.
+        size_mm: `(y, x)`; rounded to whole pixels, at least one and at most the image. None: the whole.
+    """
+    if size_mm is None:
+        return movies
+    window = [slice(None), slice(None)]
+    for pixels, spacing, size in zip(movies.shape[2:], spacing_mm, size_mm, strict=True):
+        kept = min(pixels, max(1, round(size / spacing)))
+        start = (pixels - kept) // 2
+        window.append(slice(start, start + kept))
+    return movies[tuple(window)]
+
+
 def write_blinded(path: Path, movie: ClipMovie) -> str:
     """Write a blinded copy, durable on return, with the common modification time; return its SHA-256.
 

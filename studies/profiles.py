@@ -4,9 +4,14 @@ Per frame, with p the profile and s the distance along the line in mm::
 
     ES = max | d/ds (p - min p) / (max p - min p) |                        [1/mm]
 
-The 10-90 % distance of an error function fitted to the main edge, in mm, stands beside ES because the
-maximum gradient depends on noise (sharp edges read too soft, soft edges too sharp). Coordinates are those of
-`studies.shapes`.
+The maximum gradient depends on noise (sharp edges read too soft, soft edges too sharp). Beside it stand an
+error function fitted to the main edge, with its SD sigma and 10-90 % distance in mm and what it leaves
+unexplained, and the 10-90 % distance of the profile itself. Coordinates are those of `studies.shapes`.
+
+Values between pixels are linear in both axes. That is exact where the image is linear between its pixels: on
+a ramp in any direction, and on the pixels themselves. The slope of a smooth edge of SD sigma pixels reads
+low by a share between 1 / (24 sigma²) and 1 / (6 sigma²), depending on where the edge lies between the
+pixels; its fitted sigma² is larger by about 1/6 pixel², and exact where the samples are the pixels.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ PROFILE_ORDER: SplineOrder = 1
 TEN_NINETY_PER_SIGMA = float(2 * special.ndtri(0.9))
 """An error-function edge of SD sigma rises from 10 to 90 % over 2.563 sigma."""
 PLATEAU_FRACTION = 0.2
+RISE_LEVELS = (0.1, 0.9)
 
 
 def magnitude_movie(movie: ArrayLike, dimensions: int = 3) -> NDArray[np.float64]:
@@ -61,7 +67,12 @@ class Profile(NamedTuple):
 
 
 def _sample_points(
-    shape: tuple[int, int], start_xy: Point, end_xy: Point, spacing_px: float, width_px: int
+    shape: tuple[int, int],
+    start_xy: Point,
+    end_xy: Point,
+    spacing_px: float,
+    width_px: int,
+    pixel_spacing_mm: tuple[float, float],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Distance along the line (samples,) and the coordinates x and y (width, samples) to interpolate at."""
     length = math.hypot(end_xy[0] - start_xy[0], end_xy[1] - start_xy[1])
@@ -74,8 +85,11 @@ def _sample_points(
     position = np.linspace(0.0, length, math.ceil(length / spacing_px - 1e-9) + 1)
     direction_x, direction_y = (end_xy[0] - start_xy[0]) / length, (end_xy[1] - start_xy[1]) / length
     offset = (np.arange(width_px) - (width_px - 1) / 2)[:, None]
-    x = start_xy[0] + position[None, :] * direction_x - offset * direction_y
-    y = start_xy[1] + position[None, :] * direction_y + offset * direction_x
+    # Parallel lines lie side by side at right angles in mm; in pixels that are not square these look slanted.
+    ratio = pixel_spacing_mm[1] / pixel_spacing_mm[0]
+    across = math.hypot(direction_y / ratio, direction_x * ratio)
+    x = start_xy[0] + position[None, :] * direction_x - offset * direction_y / ratio / across
+    y = start_xy[1] + position[None, :] * direction_y + offset * direction_x * ratio / across
     rows, columns = shape
     if x.min() < -1e-6 or y.min() < -1e-6 or x.max() > columns - 1 + 1e-6 or y.max() > rows - 1 + 1e-6:
         raise StudyError(
@@ -94,6 +108,7 @@ def line_profile(
     spacing_px: float = PROFILE_SPACING_PX,
     width_px: int = 1,
     order: SplineOrder = PROFILE_ORDER,
+    pixel_spacing_mm: tuple[float, float] = (1.0, 1.0),
 ) -> Profile:
     """Values of one image or a whole movie along a line, both ends included.
 
@@ -104,6 +119,7 @@ def line_profile(
         spacing_px: Largest distance of two samples; they are spread evenly, so it can come out smaller.
         width_px: Number of parallel lines, 1 px apart, that are averaged.
         order: Spline interpolation: 1 linear, 2 quadratic, 3 cubic.
+        pixel_spacing_mm: (y, x); parallel lines are put at right angles to the line in mm.
 
     Returns:
         `Profile` with position (samples,) and values (samples,) or (t, samples).
@@ -115,7 +131,12 @@ def line_profile(
         raise StudyError(f"The interpolation order must be 1, 2 or 3, not {order}.")
     array = np.asarray(image)
     movie = magnitude_movie(array[None] if array.ndim == 2 else array)
-    position, x, y = _sample_points((movie.shape[1], movie.shape[2]), start_xy, end_xy, spacing_px, width_px)
+    if not min(pixel_spacing_mm) > 0:
+        raise StudyError(
+            f"The pixel spacing must be larger than 0 mm, but {tuple(pixel_spacing_mm)} was given."
+        )
+    size = (movie.shape[1], movie.shape[2])
+    position, x, y = _sample_points(size, start_xy, end_xy, spacing_px, width_px, pixel_spacing_mm)
     coordinates = np.stack([y, x])
     values = np.stack(
         [
@@ -127,7 +148,13 @@ def line_profile(
 
 
 def yt_profile(
-    movie: ArrayLike, start_xy: Point, end_xy: Point, *, spacing_px: float = 1.0, width_px: int = 1
+    movie: ArrayLike,
+    start_xy: Point,
+    end_xy: Point,
+    *,
+    spacing_px: float = 1.0,
+    width_px: int = 1,
+    pixel_spacing_mm: tuple[float, float] = (1.0, 1.0),
 ) -> NDArray[np.float64]:
     """Position-time image of a line: (samples, t), start of the line in the first row.
 
@@ -135,7 +162,12 @@ def yt_profile(
         StudyError: As `line_profile`.
     """
     return line_profile(
-        magnitude_movie(movie), start_xy, end_xy, spacing_px=spacing_px, width_px=width_px
+        magnitude_movie(movie),
+        start_xy,
+        end_xy,
+        spacing_px=spacing_px,
+        width_px=width_px,
+        pixel_spacing_mm=pixel_spacing_mm,
     ).values.T
 
 
@@ -152,6 +184,31 @@ def _normalised(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _steepest(normalised: NDArray[np.float64], step_mm: float) -> NDArray[np.float64]:
     """Largest |slope| of each profile in 1/mm, from neighbouring samples (no smoothing)."""
     return np.abs(np.diff(normalised, axis=1)).max(axis=1) / step_mm
+
+
+def _rise_distances(normalised: NDArray[np.float64], step_mm: float) -> NDArray[np.float64]:
+    """10-90 % distance of each profile in mm, from where the flank of the largest |slope| passes both levels.
+
+    The passage of the upper level next after the steepest interval, and of the lower one next before that,
+    linear between samples; nan for a profile that is flat or whose steepest flank does not pass both levels.
+    """
+    distances = np.full(len(normalised), np.nan)
+    for row, profile in enumerate(normalised):
+        if not np.isfinite(profile).all():
+            continue
+        slopes = np.diff(profile)
+        steepest = int(np.abs(slopes).argmax())
+        rising = profile if slopes[steepest] > 0 else profile[::-1]
+        left = steepest if slopes[steepest] > 0 else profile.size - 2 - steepest
+        above = np.flatnonzero(rising[left + 1 :] >= RISE_LEVELS[1]) + left + 1
+        below = np.flatnonzero(rising[: above[0]] <= RISE_LEVELS[0]) if above.size else above
+        if below.size:
+            first = int(below[-1])
+            last = first + 1 + int(np.flatnonzero(rising[first + 1 :] >= RISE_LEVELS[1])[0])
+            low = first + (RISE_LEVELS[0] - rising[first]) / (rising[first + 1] - rising[first])
+            high = last - (rising[last] - RISE_LEVELS[1]) / (rising[last] - rising[last - 1])
+            distances[row] = (high - low) * step_mm
+    return distances
 
 
 def _flank_weights(profiles: NDArray[np.float64], step_px: float) -> NDArray[np.float64]:
@@ -185,8 +242,10 @@ def _reach(stops: NDArray[np.bool_], start: int, direction: int) -> int:
 
 def _fit_edges(
     profiles: NDArray[np.float64], weights: NDArray[np.float64], position: NDArray[np.float64], step_px: float
-) -> NDArray[np.float64]:
-    """Width sigma of the error-function edge fitted to every profile, in the unit of `position`: (t,).
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Width sigma of the error-function edge fitted to every profile, and the residual: each (t,).
+
+    Sigma is in the unit of `position`; the residual is the root mean square over the flank.
 
     Model low + rise · Phi((s - centre) / sigma), weighted least squares: the best of a coarse grid of
     (centre, sigma), then damped Gauss-Newton steps for all frames at once.
@@ -235,30 +294,27 @@ def _fit_edges(
         residual[better], slopes[better] = trial_residual[better], trial_slopes[better]
         if settled.all():
             break
-    return np.exp(parameters[:, 3])
+    return np.exp(parameters[:, 3]), np.sqrt(cost / count[:, 0])
 
 
-def _edge_widths(normalised: NDArray[np.float64], step_mm: float, step_px: float) -> NDArray[np.float64]:
-    """10-90 % distance in mm of the error function fitted to each normalised profile; nan if it is flat."""
-    widths = np.full(len(normalised), np.nan)
+def _fitted_edges(
+    normalised: NDArray[np.float64], step_mm: float, step_px: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sigma in mm and residual of the error function fitted to each normalised profile; nan if it is flat."""
+    sigma, residual = np.full((2, len(normalised)), np.nan)
     usable = np.isfinite(normalised).all(axis=1)
     if usable.any():
         profiles = normalised[usable]
         position = step_mm * np.arange(profiles.shape[1], dtype=np.float64)
-        widths[usable] = TEN_NINETY_PER_SIGMA * _fit_edges(
-            profiles, _flank_weights(profiles, step_px), position, step_px
-        )
-    return widths
+        flank = _flank_weights(profiles, step_px)
+        sigma[usable], residual[usable] = _fit_edges(profiles, flank, position, step_px)
+    return sigma, residual
 
 
 def _movie_profile(
     movie: ArrayLike, line: Line, pixel_spacing_mm: tuple[float, float], spacing_px: float, order: SplineOrder
 ) -> tuple[NDArray[np.float64], float, float]:
     """Normalised profiles (t, samples) and the distance of two samples in mm and in pixels."""
-    if min(pixel_spacing_mm) <= 0:
-        raise StudyError(
-            f"The pixel spacing must be larger than 0 mm, but {tuple(pixel_spacing_mm)} was given."
-        )
     position, values = line_profile(
         magnitude_movie(movie),
         line.start_xy,
@@ -266,6 +322,7 @@ def _movie_profile(
         spacing_px=spacing_px,
         width_px=line.width_px,
         order=order,
+        pixel_spacing_mm=pixel_spacing_mm,
     )
     intervals = position.size - 1
     return _normalised(values), line.length_mm(pixel_spacing_mm) / intervals, line.length_px / intervals
@@ -320,17 +377,39 @@ def edge_width_mm(
     nan for flat profiles.
     """
     line = Line(start_xy, end_xy, width_px)
-    return _edge_widths(*_movie_profile(movie, line, pixel_spacing_mm, spacing_px, order))
+    return (
+        TEN_NINETY_PER_SIGMA
+        * _fitted_edges(*_movie_profile(movie, line, pixel_spacing_mm, spacing_px, order))[0]
+    )
 
 
-def edge_sharpness_and_width(
+class EdgeMeasures(NamedTuple):
+    """The edge on a line in every frame; each (t,), nan where it is not defined."""
+
+    sharpness_per_mm: NDArray[np.float64]
+    """Largest |slope| of the normalised profile."""
+    sigma_mm: NDArray[np.float64]
+    """SD of the fitted error function."""
+    residual: NDArray[np.float64]
+    """Root mean square of what the fit leaves over the flank, as a share of the profile's range."""
+    rise_mm: NDArray[np.float64]
+    """10-90 % distance of the profile itself, without a fit."""
+
+    @property
+    def width_mm(self) -> NDArray[np.float64]:
+        """10-90 % distance of the fitted error function."""
+        return TEN_NINETY_PER_SIGMA * self.sigma_mm
+
+
+def edge_measures(
     movie: ArrayLike,
     line: Line,
     pixel_spacing_mm: tuple[float, float],
     *,
     spacing_px: float = PROFILE_SPACING_PX,
     order: SplineOrder = PROFILE_ORDER,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What `edge_sharpness` and `edge_width_mm` give, each (t,), from one reading of the profiles."""
+) -> EdgeMeasures:
+    """All measures of the edge on a line, from one reading of the profiles; see `edge_sharpness`."""
     profiles, step_mm, step_px = _movie_profile(movie, line, pixel_spacing_mm, spacing_px, order)
-    return _steepest(profiles, step_mm), _edge_widths(profiles, step_mm, step_px)
+    sigma, residual = _fitted_edges(profiles, step_mm, step_px)
+    return EdgeMeasures(_steepest(profiles, step_mm), sigma, residual, _rise_distances(profiles, step_mm))

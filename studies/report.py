@@ -37,7 +37,7 @@ class StatisticRow:
     comparison: str
     quantity: str
     kind: str
-    """descriptive, exact, or asymptotic."""
+    """descriptive, exact, monte_carlo (where an exact distribution is too large), or asymptotic."""
     value: float | None
     p_value: float | None
     clips: int
@@ -54,11 +54,14 @@ class Exported:
     measurements: Path
     statistics: Path
     report: Path
+    practice: Path | None = None
+    """Rankings of practice cases, in a file of their own so that nobody analyses them; None without any."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All four files."""
-        return (self.ranking, self.measurements, self.statistics, self.report)
+        """All files."""
+        files = (self.ranking, self.measurements, self.statistics, self.report)
+        return files if self.practice is None else (*files, self.practice)
 
 
 # Statistics.csv
@@ -66,6 +69,10 @@ class Exported:
 
 def _finite_or_none(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
+
+
+def _kind(exact: float | None) -> str:
+    return "monte_carlo" if exact is None else "exact"
 
 
 def _endpoint_rows(group: Group, endpoint: EndpointGroup) -> Iterable[StatisticRow]:
@@ -106,7 +113,8 @@ def _endpoint_rows(group: Group, endpoint: EndpointGroup) -> Iterable[StatisticR
     omnibus = result.omnibus
     everything = " vs ".join(result.arms)
     notes = " ".join((*result.notes, *endpoint.notes))
-    yield row(everything, "friedman_exact", "exact", omnibus.statistic, omnibus.p_exact, notes)
+    kind = _kind(omnibus.p_exact)
+    yield row(everything, "friedman_exact", kind, omnibus.statistic, omnibus.p_permutation, notes)
     yield row(everything, "friedman_chi_square", "asymptotic", omnibus.statistic, omnibus.p_chi_square)
     yield row(
         everything, "iman_davenport_f", "asymptotic", omnibus.iman_davenport_f, omnibus.p_iman_davenport
@@ -116,15 +124,15 @@ def _endpoint_rows(group: Group, endpoint: EndpointGroup) -> Iterable[StatisticR
         name = f"{pair.first} vs {pair.second}"
         counts = f"{pair.wins} wins, {pair.ties} ties, {pair.losses} losses of {pair.first}"
         yield row(name, "net_preference", "descriptive", pair.net_preference, note=counts)
-        yield row(
-            name, "closed_test_adjusted", "exact", pair.net_preference, pair.p_adjusted_exact, pair.adjustment
-        )
+        kind = _kind(pair.p_adjusted_exact)
+        yield row(name, "closed_test_adjusted", kind, pair.net_preference, pair.p_adjusted, pair.adjustment)
         yield row(name, "sign_test_unadjusted", "exact", pair.net_preference, pair.p_sign_exact, counts)
         sums = (
             "difference of mean rank sums over readers" if result.readers > 1 else "difference of mean ranks"
         )
         score = pair.mean_score_difference
-        yield row(name, "single_step", "exact", score, pair.p_single_step_exact, f"exact Nemenyi; {sums}")
+        kind = _kind(pair.p_single_step_exact)
+        yield row(name, "single_step", kind, score, pair.p_single_step, f"exact Nemenyi; {sums}")
         yield row(
             name,
             "nemenyi",
@@ -148,7 +156,7 @@ def _endpoint_rows(group: Group, endpoint: EndpointGroup) -> Iterable[StatisticR
 
 def _reader_rows(group: Group) -> Iterable[StatisticRow]:
     def row(
-        comparison: str, quantity: str, kind: str, value: float, p: float | None, clips: int
+        comparison: str, quantity: str, kind: str, value: float, p: float | None, clips: int, readers: int
     ) -> StatisticRow:
         return StatisticRow(
             group.plane,
@@ -161,10 +169,11 @@ def _reader_rows(group: Group) -> Iterable[StatisticRow]:
             p,
             clips,
             clips,
-            2,
+            readers,
+            "first readings vs hidden repeats" if readers == 1 else "",
         )
 
-    for agreement in group.agreement:
+    for agreement in (*group.agreement, *group.repeats):
         pair = agreement.pair
         name = f"{pair.first} vs {pair.second}"
         for quantity, value in (
@@ -178,7 +187,8 @@ def _reader_rows(group: Group) -> Iterable[StatisticRow]:
             ("gwet_ac2_ci95_high", pair.gwet_ac2_interval[1]),
             ("mean_kendall_w_of_readers", agreement.mean_kendall_w),
         ):
-            yield row(name, quantity, "descriptive", value, None, pair.clips)
+            readers = 1 if pair.first == pair.second else 2
+            yield row(name, quantity, "descriptive", value, None, pair.clips, readers)
     if group.position is not None:
         result = next(endpoint.result for endpoint in group.endpoints if endpoint.key == "rank")
         for place, mean in enumerate(group.position_means):
@@ -202,9 +212,9 @@ def _reader_rows(group: Group) -> Iterable[StatisticRow]:
             "rank",
             "positions",
             "friedman_exact_of_positions",
-            "exact",
+            _kind(group.position.p_exact),
             group.position.statistic,
-            group.position.p_exact,
+            group.position.p_permutation,
             group.position.blocks,
             group.position.blocks,
             result.readers if result else 0,
@@ -272,10 +282,13 @@ def export_tables(
         measurements=target / "measurements.csv",
         statistics=target / "statistics.csv",
         report=target / "report.html",
+        practice=target / "practice.csv" if tables.practice else None,
     )
     try:
         target.mkdir(parents=True, exist_ok=True)
         write_durably(exported.ranking, csv_bytes(tables.rankings, RankingRow))
+        if exported.practice is not None:
+            write_durably(exported.practice, csv_bytes(tables.practice, RankingRow))
         write_durably(exported.measurements, csv_bytes(tables.measurements, MeasurementRow))
         write_durably(exported.statistics, csv_bytes(statistic_rows(groups), StatisticRow))
         write_durably(exported.report, render(tables, groups, now()).encode())
@@ -288,6 +301,8 @@ def export_tables(
 
 def export(study: Study, folder: Path | str) -> Exported:
     """Write ranking.csv, measurements.csv, statistics.csv and report.html of an unblinded study.
+
+    Rankings of practice cases, if there were any, are in practice.csv.
 
     Raises:
         StudyError: The study is still blinded, or the folder cannot be written.

@@ -21,6 +21,7 @@ from studies.report_tables import MeasurementRow, RankingRow, StudyTables, in_wo
 SAMPLING_ORDER = ("cartesian", "radial", "spiral")
 ALL = "all"
 """Plane and sampling of the secondary analysis over all clips."""
+_SECOND = "\0second reading"
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class Group:
     agreement: tuple[AgreementRow, ...]
     position: statistics.FriedmanResult | None
     position_means: tuple[float, ...]
+    repeats: tuple[AgreementRow, ...] = ()
+    """How each reader agrees with himself on the hidden repeats; both names of a pair are the reader's."""
 
     @property
     def title(self) -> str:
@@ -174,6 +177,7 @@ def _agreement(
     clips: Sequence[str],
     readers: Sequence[str],
     arms: Sequence[str],
+    subjects: Sequence[str],
 ) -> tuple[AgreementRow, ...]:
     rows = []
     for first, second in combinations(readers, 2):
@@ -184,11 +188,31 @@ def _agreement(
         finite = concordance[np.isfinite(concordance)]
         rows.append(
             AgreementRow(
-                pair=statistics.reader_agreement(one, other, (first, second)),
+                pair=statistics.reader_agreement(one, other, (first, second), subjects),
                 mean_kendall_w=float(finite.mean()) if finite.size else math.nan,
             )
         )
     return tuple(rows)
+
+
+def _repeats(
+    first: dict[str, dict[str, dict[str, float]]],
+    rows: Sequence[RankingRow],
+    arms: Sequence[str],
+    clips: _Clips,
+) -> tuple[AgreementRow, ...]:
+    """Each reader's repeats against the reader's first readings of the same clips."""
+    again: dict[str, dict[str, dict[str, float]]] = {}
+    for row in rows:
+        again.setdefault(row.reader, {}).setdefault(row.clip, {})[row.method] = row.rank_mid
+    found = []
+    for reader, ranks in sorted(again.items()):
+        seen = [clip for clip in clips.subject_of if clip in ranks and reader in first.get(clip, {})]
+        if seen:
+            one = {clip: {reader: first[clip][reader], _SECOND: ranks[clip]} for clip in seen}
+            (agreement,) = _agreement(one, seen, (reader, _SECOND), arms, clips.subjects(seen))
+            found.append(replace(agreement, pair=replace(agreement.pair, second=reader)))
+    return tuple(found)
 
 
 def _position_table(
@@ -208,7 +232,7 @@ def _group(tables: StudyTables, plane: str, sampling: str) -> Group:
     def chosen(row: RankingRow | MeasurementRow) -> bool:
         return secondary or (row.plane, row.sampling) == (plane, sampling)
 
-    ranking = [row for row in tables.rankings if chosen(row)]
+    ranking = [row for row in tables.rankings if chosen(row) and not row.repeat]
     measured = [row for row in tables.measurements if chosen(row)]
     clips = _Clips()
     for subject, clip in sorted({(row.subject, row.clip) for rows in (ranking, measured) for row in rows}):
@@ -239,9 +263,14 @@ def _group(tables: StudyTables, plane: str, sampling: str) -> Group:
             *(_measured_endpoint(endpoint, measured, tables.arms, clips) for endpoint in MEASURED_ENDPOINTS),
         ),
         rank_shares=tuple(tuple(int(value) for value in row) for row in shares),
-        agreement=_agreement(ranks, complete, readers, tables.arms) if complete else (),
+        agreement=_agreement(ranks, complete, readers, tables.arms, clips.subjects(complete))
+        if complete
+        else (),
         position=position,
         position_means=position_means,
+        repeats=_repeats(
+            ranks, [row for row in tables.rankings if chosen(row) and row.repeat], tables.arms, clips
+        ),
     )
 
 

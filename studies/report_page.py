@@ -79,8 +79,8 @@ METHODS = (
         "No test was chosen by looking at the data: Shapiro–Wilk tests of the paired differences are in "
         "statistics.csv and "
         "select nothing. No correction across endpoints or groups. Intervals in brackets: 95 % percentile "
-        "bootstrap over "
-        f"clips, from {statistics.MINIMUM_BOOTSTRAP_CLIPS} clips on.",
+        "bootstrap over clips, or over subjects that gave several, "
+        f"from {statistics.MINIMUM_BOOTSTRAP_CLIPS} on.",
     ),
 )
 
@@ -148,7 +148,7 @@ def _endpoint(endpoint: EndpointGroup, labels: dict[str, str]) -> dict[str, Any]
             _mean_sd(mean, sd, digits)
             for mean, sd in zip(endpoint.competition_mean, endpoint.competition_sd, strict=True)
         ],
-        "exact": result.omnibus.p_exact,
+        "exact": result.omnibus.p_permutation,
         "chi_square": result.omnibus.p_chi_square,
         "w": number_text(result.omnibus.kendall_w, 2),
         "pairs": [
@@ -156,8 +156,8 @@ def _endpoint(endpoint: EndpointGroup, labels: dict[str, str]) -> dict[str, Any]
                 "names": f"{labels[pair.first]} vs {labels[pair.second]}",
                 "outcome": f"{pair.wins}/{pair.ties}/{pair.losses}",
                 "net": number_text(pair.net_preference, 2, signed=True),
-                "adjusted": pair.p_adjusted_exact,
-                "single_step": pair.p_single_step_exact,
+                "adjusted": pair.p_adjusted,
+                "single_step": pair.p_single_step,
                 "nemenyi": pair.p_nemenyi,
                 "nemenyi_ties": pair.p_nemenyi_tie_corrected,
             }
@@ -177,7 +177,7 @@ def _position_text(group: Group) -> str:
     places = ", ".join(
         f"{position_letter(place)} {number_text(mean, 2)}" for place, mean in enumerate(group.position_means)
     )
-    return f"{places}; exact Friedman p = {p_text(group.position.p_exact)}."
+    return f"{places}; exact Friedman p = {p_text(group.position.p_permutation)}."
 
 
 def _notes(group: Group) -> list[str]:
@@ -219,7 +219,9 @@ def _group(group: Group, number: int, labels: dict[str, str]) -> dict[str, Any]:
         "slopes": slopes,
         "agreement": [
             {
-                "names": f"{row.pair.first} – {row.pair.second}",
+                "names": f"{row.pair.first} – {row.pair.second}"
+                if row.pair.first != row.pair.second
+                else f"{row.pair.first}, first and repeated readings",
                 "clips": row.pair.clips,
                 "orders": f"{100 * row.pair.identical_orders:.0f} %",
                 "preferences": f"{100 * row.pair.identical_preferences:.0f} %",
@@ -227,7 +229,7 @@ def _group(group: Group, number: int, labels: dict[str, str]) -> dict[str, Any]:
                 "ac2": _estimate(row.pair.gwet_ac2, row.pair.gwet_ac2_interval),
                 "w": number_text(row.mean_kendall_w, 2),
             }
-            for row in group.agreement
+            for row in (*group.agreement, *group.repeats)
         ],
         "position": _position_text(group),
     }

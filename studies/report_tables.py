@@ -6,6 +6,7 @@ whatever a report says is computed from these rows, so it can be computed again 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -46,6 +47,8 @@ class RankingRow:
     loops: int | None = None
     frames_skipped: int | None = None
     comment: str = ""
+    repeat: int = 0
+    """0 for the first reading of a clip by a reader, 1 for its hidden repeat."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,22 @@ class MeasurementRow:
     window_s: float | None = None
     time_utc: str = ""
     warnings: str = ""
+    temporal_snr_db: float | None = None
+    """This and what follows: companions, None in measurements of versions that had none."""
+    difference_snr_db_mean: float | None = None
+    difference_snr_db_sd: float | None = None
+    edge_rise_mm_mean: float | None = None
+    edge_rise_mm_sd: float | None = None
+    edge_sigma_mm_mean: float | None = None
+    edge_sigma_mm_sd: float | None = None
+    edge_fit_residual_mean: float | None = None
+    signal_area_mm2: float | None = None
+    background_area_mm2: float | None = None
+    line_width_px: int | None = None
+    first_frame: int | None = None
+    """The first frame of means and SDs, from 1."""
+    displacement_px: float | None = None
+    """Longest way of a region that was followed."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +105,8 @@ class StudyTables:
     alpha: float = 0.05
     facts: tuple[tuple[str, str], ...] = ()
     """Further lines of the page's first table: what and its value."""
+    practice: tuple[RankingRow, ...] = ()
+    """Rankings of practice cases, which no analysis uses."""
 
 
 def method_label(method: str) -> str:
@@ -99,8 +120,8 @@ def in_words(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def ranking_rows(study: Study) -> tuple[RankingRow, ...]:
-    """Rows of ranking.csv from an unblinded study.
+def ranking_rows(study: Study, *, practice: bool = False) -> tuple[RankingRow, ...]:
+    """Rows of ranking.csv from an unblinded study: first readings and hidden repeats, or practice cases only.
 
     Raises:
         StudyError: The study is still blinded.
@@ -108,6 +129,8 @@ def ranking_rows(study: Study) -> tuple[RankingRow, ...]:
     method_of = study.method_of
     rows = []
     for record in study.rankings:
+        if (record.kind == "practice") != practice:
+            continue
         places = zip(
             record.movie_ids,
             competition(record.ranks),
@@ -134,6 +157,7 @@ def ranking_rows(study: Study) -> tuple[RankingRow, ...]:
                     loops=record.loops,
                     frames_skipped=record.frames_skipped,
                     comment=record.comment,
+                    repeat=int(record.kind == "repeat"),
                 )
             )
     return tuple(rows)
@@ -193,10 +217,17 @@ def tables_of(study: Study) -> StudyTables:
         raise StudyError(f"The study '{study.name}' is still blinded: unblind it before exporting results.")
     subjects = {clip.subject for clip in study.clips}
     unread = sum(study.missing_rankings().values())
+    kinds = Counter(record.kind for record in study.rankings)
+    read = f"{kinds['reading']} committed, {unread} missing"
+    if kinds["repeat"] or kinds["practice"]:
+        read += (
+            f"; besides {kinds['repeat']} hidden repeats, used for intra-reader agreement only, and "
+            f"{kinds['practice']} of practice cases, not used"
+        )
     facts = [
         ("Clips", f"{len(study.clips)} of {len(subjects)} {'subject' if len(subjects) == 1 else 'subjects'}"),
         ("Readers", ", ".join(study.readers)),
-        ("Rankings", f"{len(study.rankings)} committed, {unread} missing"),
+        ("Rankings", read),
         ("Observers (measurements)", ", ".join(sorted({m.observer for m in study.measurements})) or "none"),
         ("Measurement window", f"{study.protocol.measurement_window_s:g} s from the first frame"),
         (
@@ -204,12 +235,15 @@ def tables_of(study: Study) -> StudyTables:
             in_words(study.protocol.grey_scale).lower() + ", one rule for all arms of a clip",
         ),
         *model_facts(study),
+        ("SHA-256 of the protocol", study.protocol_sha256),
+        *((f"Amendment {number}", str(item)) for number, item in enumerate(study.amendments, start=1)),
         ("Head of the event log", str(study.head)),
     ]
     return StudyTables(
         name=study.name,
         arms=study.arms,
         rankings=ranking_rows(study),
+        practice=ranking_rows(study, practice=True),
         measurements=measurement_rows(study),
         alpha=study.protocol.alpha,
         facts=tuple(facts),

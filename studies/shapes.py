@@ -2,13 +2,15 @@
 
 Shapes live in pixel coordinates (x = column, y = row) in which the centre of pixel ``[j, i]`` is at x = i,
 y = j. A pixel belongs to a region if its centre lies in it or on its border, nothing is interpolated:
-interpolated noise is weaker noise, and half a pixel off the grid would add 6 dB to the SNR.
+interpolated noise is weaker noise, and half a pixel off the grid would add 6 dB to the SNR. Sizes are counted
+pixels, in mm² counted pixels times the area of one. What reaches over the border of the image is cut by
+`mask` and refused by `mask_inside`, which every measurement uses.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self, TypeAlias
 
@@ -21,6 +23,7 @@ BoolMask: TypeAlias = NDArray[np.bool_]
 Point: TypeAlias = tuple[float, float]
 
 SCHEMA = "blindcine-shapes-1"
+OUTLINE_POINTS = 64
 _BORDER = 1e-9
 """Tolerance of "on the border", in pixels: drawing coordinates are rounded numbers."""
 
@@ -148,6 +151,14 @@ class _Centred(_Shape):
         return replace(self, centre_xy=(self.centre_xy[0] + dx, self.centre_xy[1] + dy))
 
 
+def _placed(offsets: Iterable[Point], centre_xy: Point, angle: float) -> tuple[Point, ...]:
+    """Points of an upright shape around (0, 0), on the shape as it lies."""
+    cosine, sine = math.cos(angle), math.sin(angle)
+    return tuple(
+        (centre_xy[0] + cosine * u - sine * v, centre_xy[1] + sine * u + cosine * v) for u, v in offsets
+    )
+
+
 @dataclass(frozen=True)
 class Ellipse(_Centred):
     """An ellipse in pixel coordinates; see `ellipse_mask`."""
@@ -163,6 +174,13 @@ class Ellipse(_Centred):
     def mask(self, shape: tuple[int, int]) -> BoolMask:
         """Pixels inside; boolean of `shape` (rows, columns)."""
         return ellipse_mask(shape, self.centre_xy, self.semi_axes, self.angle)
+
+    def outline(self) -> tuple[Point, ...]:
+        """`OUTLINE_POINTS` points on the border, for drawing and for other programs."""
+        turns = (2 * math.pi * number / OUTLINE_POINTS for number in range(OUTLINE_POINTS))
+        a, b = self.semi_axes
+        points = [(a * math.cos(turn), b * math.sin(turn)) for turn in turns]
+        return _placed(points, self.centre_xy, self.angle)
 
 
 @dataclass(frozen=True)
@@ -187,6 +205,11 @@ class Rectangle(_Centred):
         """Pixels inside; boolean of `shape` (rows, columns)."""
         return rectangle_mask(shape, self.centre_xy, self.size_xy, self.angle)
 
+    def outline(self) -> tuple[Point, ...]:
+        """The four corners."""
+        u, v = self.size_xy[0] / 2, self.size_xy[1] / 2
+        return _placed([(-u, -v), (u, -v), (u, v), (-u, v)], self.centre_xy, self.angle)
+
 
 @dataclass(frozen=True)
 class Polygon(_Shape):
@@ -198,15 +221,27 @@ class Polygon(_Shape):
     def __post_init__(self) -> None:
         """Check the sizes."""
         if len(self.vertices_xy) < 3:
-            raise StudyError(f"A polygon needs at least 3 corners, but {len(self.vertices_xy)} were given.")
+            name = "polygon needs at least 3 corners" if type(self) is Polygon else "outline needs 3 points"
+            raise StudyError(f"A {name}, but {len(self.vertices_xy)} were given.")
 
     def mask(self, shape: tuple[int, int]) -> BoolMask:
         """Pixels inside; boolean of `shape` (rows, columns)."""
         return polygon_mask(shape, self.vertices_xy)
 
-    def moved(self, dx: float, dy: float) -> Polygon:
-        """The same polygon `dx` pixels to the right and `dy` pixels down."""
-        return Polygon(tuple((x + dx, y + dy) for x, y in self.vertices_xy))
+    def moved(self, dx: float, dy: float) -> Self:
+        """The same outline `dx` pixels to the right and `dy` pixels down."""
+        return replace(self, vertices_xy=tuple((x + dx, y + dy) for x, y in self.vertices_xy))
+
+    def outline(self) -> tuple[Point, ...]:
+        """The corners."""
+        return self.vertices_xy
+
+
+@dataclass(frozen=True)
+class Freehand(Polygon):
+    """An outline drawn by hand: the points that the hand passed, joined by straight lines and closed."""
+
+    kind: ClassVar[str] = "freehand"
 
 
 @dataclass(frozen=True)
@@ -235,6 +270,10 @@ class Line(_Shape):
             (self.end_xy[1] - self.start_xy[1]) * pixel_spacing_mm[0],
         )
 
+    def outline(self) -> tuple[Point, ...]:
+        """Its two ends."""
+        return self.start_xy, self.end_xy
+
     def moved(self, dx: float, dy: float) -> Line:
         """The same line `dx` pixels to the right and `dy` pixels down."""
         return Line(
@@ -245,6 +284,41 @@ class Line(_Shape):
 
 
 Region: TypeAlias = Ellipse | Rectangle | Polygon
+"""A `Freehand` outline is a `Polygon` too."""
+
+
+def mask_inside(region: Region, shape: tuple[int, int], name: str) -> BoolMask:
+    """Pixels of a region that lies in the image as a whole, border pixels with their full area included.
+
+    Raises:
+        StudyError: The region reaches over the border of the image, where there is nothing to measure.
+    """
+    rows, columns = shape
+    (x0, y0), (x1, y1) = _bounds(region)
+    edge = 0.5 + _BORDER
+    if min(x0, y0) < -edge or x1 > columns - 1 + edge or y1 > rows - 1 + edge:
+        raise StudyError(
+            f"The {name} region reaches from ({x0:.1f}, {y0:.1f}) to ({x1:.1f}, {y1:.1f}) and so leaves the "
+            f"image of {columns} × {rows} pixels: move it inside."
+        )
+    return region.mask(shape)
+
+
+def _bounds(region: Region) -> tuple[Point, Point]:
+    """Smallest and largest x and y."""
+    if isinstance(region, Ellipse):
+        (a, b), cosine, sine = region.semi_axes, math.cos(region.angle), math.sin(region.angle)
+        x, y = math.hypot(a * cosine, b * sine), math.hypot(a * sine, b * cosine)
+        (cx, cy) = region.centre_xy
+        return (cx - x, cy - y), (cx + x, cy + y)
+    points = region.outline()
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return (min(xs), min(ys)), (max(xs), max(ys))
+
+
+def area_mm2(pixels: int, pixel_spacing_mm: tuple[float, float]) -> float:
+    """Area of counted pixels for a pixel spacing (y, x)."""
+    return pixels * pixel_spacing_mm[0] * pixel_spacing_mm[1]
 
 
 def shape_from_dict(data: Mapping[str, Any]) -> Region | Line:
@@ -254,11 +328,12 @@ def shape_from_dict(data: Mapping[str, Any]) -> Region | Line:
         StudyError: The kind is unknown, or a field is missing or not finite.
     """
     kind = data.get("kind")
-    if kind == Polygon.kind:
+    if kind in (Polygon.kind, Freehand.kind):
         vertices = data.get("vertices_xy", ())
-        return Polygon(
-            tuple(_pair(_numbers({"vertices_xy": vertex}, "vertices_xy", kind, 2)) for vertex in vertices)
-        )
+        if not isinstance(vertices, Sequence):
+            raise StudyError(f"A stored {kind} needs the field 'vertices_xy' as a list of points.")
+        outline = tuple(_pair(_numbers({"vertices_xy": point}, "vertices_xy", kind, 2)) for point in vertices)
+        return Freehand(outline) if kind == Freehand.kind else Polygon(outline)
     if kind == Line.kind:
         start, end = (_pair(_numbers(data, key, kind, 2)) for key in ("start_xy", "end_xy"))
         return Line(start, end, int(data.get("width_px", 1)))
@@ -268,7 +343,9 @@ def shape_from_dict(data: Mapping[str, Any]) -> Region | Line:
         if kind == Ellipse.kind:
             return Ellipse(centre, _pair(_numbers(data, "semi_axes", kind, 2)), angle)
         return Rectangle(centre, _pair(_numbers(data, "size_xy", kind, 2)), angle)
-    raise StudyError(f"The stored shape '{kind}' is unknown; expected ellipse, rectangle, polygon or line.")
+    raise StudyError(
+        f"The stored shape '{kind}' is unknown; expected ellipse, rectangle, polygon, freehand or line."
+    )
 
 
 def _pair(values: tuple[float, ...]) -> tuple[float, float]:

@@ -6,8 +6,9 @@ came from which method is in the log only as ciphertext until the event `study_u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 from studies.errors import StudyError
 from studies.log import GENESIS_HASH, Event
 from studies.names import person_name
-from studies.protocol import Protocol
-from studies.schedule import Presentation
+from studies.protocol import Amendment, PlannedScan, Protocol, ProtocolSecret
+from studies.schedule import Kind, Presentation
 
 Phase = Literal["design", "reading", "unblinded"]
 SCHEMA = 1
+PAUSE_MINUTES = 5.0
+"""A reader who left the window alone for so long has had a break."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Scan:
     """Every arm has its movie."""
     clip_id: str
     """Opaque; names this scan's set of movies."""
+    practice: bool = False
+    """Shown first, never analysed."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Clip:
     sampling: str
     movie_ids: tuple[str, ...]
     """Sorted random identifiers: the order carries no information."""
+    practice: bool = False
+    """Shown first, never analysed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +115,19 @@ class RankingRecord:
     """Complete passes of the movie that the reader saw."""
     comment: str
     window_level: tuple[float, float] | None
+    kind: Kind = "reading"
+    """Only first readings enter the main analysis."""
+
+
+@dataclass(frozen=True)
+class BreakRecord:
+    """A prompt to take a break, and whether the reader took it."""
+
+    reader: str
+    taken: bool
+    minutes: float
+    """How long the reader had read without a pause."""
+    time_utc: str
 
 
 @dataclass(frozen=True)
@@ -138,6 +158,12 @@ class Revealed:
     """Movie id to the provenance of the movie that was attached."""
     scans: dict[str, dict[str, Any]]
     """Scan id to raw_path, raw_sha256 and label."""
+    planned_scans: tuple[PlannedScan, ...] = ()
+
+    @property
+    def secret(self) -> ProtocolSecret:
+        """The hidden part of the protocol, as it was hashed at the lock."""
+        return ProtocolSecret(arms=self.arms, seed=self.seed, scans=self.planned_scans)
 
 
 @dataclass
@@ -150,6 +176,7 @@ class ScanState:
     plane: str
     sampling: str
     private: str
+    practice: bool = False
     movies: dict[str, str] = field(default_factory=dict)
     """Movie id to the SHA-256 of its file, sorted by id."""
     movies_private: str = ""
@@ -157,7 +184,11 @@ class ScanState:
     @property
     def clip(self) -> Clip:
         """The scan's movies as a clip."""
-        return Clip(self.clip_id, self.subject, self.plane, self.sampling, tuple(self.movies))
+        return Clip(self.clip_id, self.subject, self.plane, self.sampling, tuple(self.movies), self.practice)
+
+    def stratum(self, by: Sequence[str]) -> str:
+        """The scan's stratum, from its `plane`, its `sampling` or both."""
+        return "/".join(str(getattr(self, name)) for name in by)
 
 
 @dataclass
@@ -168,6 +199,10 @@ class StudyState:
     head_hash: str = GENESIS_HASH
     phase: Phase = "design"
     protocol: Protocol | None = None
+    """As amended."""
+    locked_protocol: Protocol | None = None
+    """As it was hashed at the lock."""
+    amendments: list[Amendment] = field(default_factory=list)
     private: str = ""
     scans: dict[str, ScanState] = field(default_factory=dict)
     readers: tuple[str, ...] = ()
@@ -175,6 +210,10 @@ class StudyState:
     sealed_key_sha256: str = ""
     protocol_sha256: str = ""
     rankings: dict[tuple[str, str], RankingRecord] = field(default_factory=dict)
+    breaks: list[BreakRecord] = field(default_factory=list)
+    minutes_read: dict[str, float] = field(default_factory=dict)
+    """By reader: time on clips since the reader's last pause or break prompt."""
+    last_commit: dict[str, str] = field(default_factory=dict)
     measurements: dict[tuple[str, str], MeasurementRecord] = field(default_factory=dict)
     revealed: Revealed | None = None
 
@@ -221,6 +260,19 @@ class StudyState:
         }
         return {reader: count for reader, count in missing.items() if count}
 
+    def count_reading(self, reader: str, time_utc: str, seconds: float | None) -> None:
+        """Add a commit to the time that a reader has read without a pause.
+
+        The time on a clip comes from the window's own clock; the log's clock, which may be set, serves only
+        to notice that the reader was away between two clips.
+        """
+        minutes = (seconds or 0.0) / 60
+        before = self.last_commit.get(reader)
+        if before is not None and _minutes_between(before, time_utc) - minutes >= PAUSE_MINUTES:
+            self.minutes_read[reader] = 0.0
+        self.minutes_read[reader] = self.minutes_read.get(reader, 0.0) + minutes
+        self.last_commit[reader] = time_utc
+
     def apply(self, event: Event) -> None:
         """Take one event in. Raises StudyError when it does not follow on, or is of an unknown kind."""
         if event.sequence != self.sequence + 1 or event.previous_hash != self.head_hash:
@@ -244,12 +296,20 @@ class StudyState:
         self.head_hash = event.hash
 
 
+def _minutes_between(before: str, after: str) -> float:
+    return (datetime.fromisoformat(after) - datetime.fromisoformat(before)).total_seconds() / 60
+
+
 def _study_created(state: StudyState, event: Event) -> None:
     schema = event.payload["schema"]
     if schema != SCHEMA:
         raise StudyError(
             f"The study is of schema {schema}, this program knows {SCHEMA}: use a newer blindcine."
         )
+    _protocol_set(state, event)
+
+
+def _protocol_set(state: StudyState, event: Event) -> None:
     state.protocol = Protocol.from_dict(event.payload["protocol"])
     state.private = event.payload["private"]
 
@@ -263,6 +323,7 @@ def _scan_imported(state: StudyState, event: Event) -> None:
         plane=payload["plane"],
         sampling=payload["sampling"],
         private=payload["private"],
+        practice=payload.get("practice", False),
     )
 
 
@@ -282,9 +343,18 @@ def _study_locked(state: StudyState, event: Event) -> None:
     state.readers = tuple(payload["readers"])
     state.sealed_key_sha256 = payload["sealed_key_sha256"]
     state.protocol_sha256 = payload["protocol_sha256"]
+    state.locked_protocol = state.protocol
+    if "protocol" in payload and Protocol.from_dict(payload["protocol"]) != state.protocol:
+        raise ValueError("the protocol that was locked is not the one that was set")
     state.schedules = {
         reader: tuple(
-            Presentation(index, entry["presentation_id"], entry["clip_id"], tuple(entry["permutation"]))
+            Presentation(
+                index,
+                entry["presentation_id"],
+                entry["clip_id"],
+                tuple(entry["permutation"]),
+                entry.get("kind", "reading"),
+            )
             for index, entry in enumerate(entries)
         )
         for reader, entries in payload["schedules"].items()
@@ -295,6 +365,8 @@ def _ranking_committed(state: StudyState, event: Event) -> None:
     payload = event.payload
     clip = state.clip(payload["clip_id"])
     window_level = payload["window_level"]
+    kinds = {item.presentation_id: item.kind for item in state.schedules[payload["reader"]]}
+    state.count_reading(payload["reader"], event.time_utc, payload["seconds"])
     state.rankings[payload["reader"], payload["presentation_id"]] = RankingRecord(
         reader=payload["reader"],
         presentation_id=payload["presentation_id"],
@@ -311,6 +383,28 @@ def _ranking_committed(state: StudyState, event: Event) -> None:
         loops=payload["loops"],
         comment=payload["comment"],
         window_level=None if window_level is None else (window_level[0], window_level[1]),
+        kind=kinds[payload["presentation_id"]],
+    )
+
+
+def _break_prompted(state: StudyState, event: Event) -> None:
+    payload = event.payload
+    reader = payload["reader"]
+    state.breaks.append(BreakRecord(reader, payload["taken"], payload["minutes"], event.time_utc))
+    state.minutes_read[reader] = 0.0
+    state.last_commit[reader] = event.time_utc
+
+
+def _protocol_amended(state: StudyState, event: Event) -> None:
+    if state.protocol is None:
+        raise ValueError("there is no protocol to amend")
+    payload = event.payload
+    changes = {field: (pair[0], pair[1]) for field, pair in payload["changes"].items()}
+    state.protocol = Protocol.from_dict(
+        {**state.protocol.as_fields(), **{field: new for field, (_, new) in changes.items()}}
+    )
+    state.amendments.append(
+        Amendment(event.sequence, event.time_utc, event.actor, payload["reason"], changes)
     )
 
 
@@ -343,6 +437,7 @@ def _study_unblinded(state: StudyState, event: Event) -> None:
         methods=dict(payload["methods"]),
         provenance=dict(payload["provenance"]),
         scans=dict(payload["scans"]),
+        planned_scans=tuple(PlannedScan(**scan) for scan in payload.get("planned_scans", ())),
     )
 
 
@@ -352,7 +447,10 @@ _HANDLERS: Mapping[str, Callable[[StudyState, Event], None]] = {
     "scan_removed": _scan_removed,
     "movies_attached": _movies_attached,
     "study_locked": _study_locked,
+    "protocol_set": _protocol_set,
+    "protocol_amended": _protocol_amended,
     "ranking_committed": _ranking_committed,
+    "break_prompted": _break_prompted,
     "measurement_saved": _measurement_saved,
     "unblinding_refused": _unblinding_refused,
     "study_unblinded": _study_unblinded,

@@ -24,16 +24,18 @@ from typing import Any
 import numpy as np
 
 from studies import blinding, clips, concealment
+from studies.design import Design, missing_scans, with_seed
 from studies.errors import StudyError
 from studies.folder import StudyFolder
 from studies.log import Anchor, Event, EventLog, Transaction
 from studies.names import checked_arms, checked_readers, clear_text, person_name
-from studies.protocol import SAMPLINGS, Protocol, ProtocolSecret, protocol_sha256
+from studies.protocol import SAMPLINGS, Amendment, Protocol, ProtocolSecret, amended, protocol_sha256
 from studies.ranking import normalise
 from studies.schedule import Presentation
 from studies.state import (
     SCHEMA,
     BlindedClip,
+    BreakRecord,
     Clip,
     MeasurementClip,
     MeasurementRecord,
@@ -46,6 +48,7 @@ from studies.state import (
 )
 
 PAPER_ARMS = ("compressed_sensing", "dl_natural", "dl_cardiac")
+KNOWN_METHODS = ("gridded", *PAPER_ARMS)
 COORDINATOR = "coordinator"
 
 
@@ -94,17 +97,30 @@ class Study:
         Raises:
             StudyError: when the folder is in use or a value is not acceptable.
         """
-        folder = Path(folder)
-        secret = ProtocolSecret(
-            arms=checked_arms(arms), seed=secrets.token_hex(16) if seed is None else str(seed)
-        )
+        names = checked_arms(arms)
         protocol = Protocol(
-            name=clear_text("study name", name, secret.arms),
-            arm_count=len(secret.arms),
+            name=clear_text("study name", name, names),
+            arm_count=len(names),
             grey_scale=grey_scale,
             alpha=alpha,
             measurement_window_s=measurement_window_s,
         )
+        return cls.from_design(folder, Design(protocol, names, None if seed is None else str(seed)))
+
+    @classmethod
+    def from_design(cls, folder: Path | str, design: Design) -> Study:
+        """Make a new study from a protocol file; its scans are imported afterwards.
+
+        Args:
+            folder: where the study shall live; must be empty or not exist.
+            design: from `Design.load`; a seed is drawn if it has none.
+
+        Raises:
+            StudyError: when the folder is in use.
+        """
+        folder = Path(folder)
+        design = with_seed(design, secrets.token_hex(16))
+        protocol, secret = design.protocol, design.secret
         key = blinding.new_key()
         files = StudyFolder.create(folder, key)
         log = EventLog.create(files.log_path)
@@ -149,7 +165,7 @@ class Study:
 
     @property
     def protocol(self) -> Protocol:
-        """The open part of the protocol: endpoints, strata, alpha, grey-scale rule; never the arms."""
+        """The open part of the protocol, as amended: endpoints, strata, alpha, display; never the arms."""
         protocol = self._current().protocol
         if protocol is None:
             raise StudyError(f"The study in '{self.folder}' has no protocol: make it anew.")
@@ -181,9 +197,46 @@ class Study:
         return [self._scan(state, scan, key) for scan in state.scans.values()]
 
     @property
+    def scan_states(self) -> list[ScanState]:
+        """All scans as the log tells them in clear: for balance tables."""
+        return list(self._current().scans.values())
+
+    @property
     def clips(self) -> list[Clip]:
-        """The clips of all complete scans, in the order of import."""
-        return [scan.clip for scan in self._current().scans.values() if scan.movies]
+        """The clips of all complete scans but the practice cases, in the order of import."""
+        return [clip for clip in self._complete_clips() if not clip.practice]
+
+    @property
+    def practice_clips(self) -> list[Clip]:
+        """The clips of all complete practice cases; they are shown first and never analysed."""
+        return [clip for clip in self._complete_clips() if clip.practice]
+
+    @property
+    def design(self) -> Design:
+        """The whole protocol, as locked if it is. Raises StudyError while the study is blinded."""
+        state = self._current()
+        protocol = state.locked_protocol or self.protocol
+        if state.revealed is not None:
+            secret = state.revealed.secret
+        else:
+            secret = self._secret(state)
+        return Design(protocol, secret.arms, secret.seed, secret.scans)
+
+    @property
+    def protocol_sha256(self) -> str:
+        """Hash of the protocol: as locked, or as it would be locked now. Never tells arms or seed."""
+        state = self._current()
+        return state.protocol_sha256 or self.design.sha256
+
+    @property
+    def amendments(self) -> list[Amendment]:
+        """Changes of the protocol since the lock."""
+        return list(self._current().amendments)
+
+    @property
+    def breaks(self) -> list[BreakRecord]:
+        """Breaks that readers were asked to take."""
+        return list(self._current().breaks)
 
     @property
     def readers(self) -> tuple[str, ...]:
@@ -223,6 +276,47 @@ class Study:
 
     # Design
 
+    def set_design(self, design: Design) -> None:
+        """Put another protocol in the place of the present one; only before the lock.
+
+        Args:
+            design: the seed of the study is kept if it has none.
+
+        Raises:
+            StudyError: when the study is locked, scans have movies of other arms, or the new arms are named
+                by something that readers see.
+        """
+        with self._writing("design", "change the protocol") as transaction:
+            key, before = self._files.draft_key(), self._secret(self._state)
+            secret = with_seed(design, before.seed).secret
+            if set(secret.arms) != set(before.arms) and any(self._state_movie_ids()):
+                raise StudyError(
+                    f"The scans have movies of {', '.join(before.arms)}: remove the scans before the "
+                    "arms are changed."
+                )
+            for scan in self._state.scans.values():
+                clear_text("subject", scan.subject, secret.arms)
+                clear_text("plane", scan.plane, secret.arms)
+            payload = {
+                "protocol": design.protocol.to_dict(),
+                "private": concealment.encrypt_protocol(key, secret),
+            }
+            transaction.append("protocol_set", payload, COORDINATOR)
+
+    def planned_schedules(self, readers: Sequence[str] = ()) -> dict[str, list[Presentation]]:
+        """Return the schedules that a lock would write now, arms told by number in an order still secret.
+
+        Args:
+            readers: names; those of the protocol if empty.
+
+        Raises:
+            StudyError: when the study is locked, there are no readers, or too few clips for the repeats.
+        """
+        state = self._current()
+        secret = self._secret(state)
+        names = checked_readers(readers or self.protocol.readers, secret.arms)
+        return concealment.arm_schedules(names, secret.seed, list(state.scans.values()), self.protocol)
+
     def import_scan(
         self,
         raw_path: Path | str,
@@ -232,6 +326,7 @@ class Study:
         plane: str,
         sampling: str,
         label: str | None = None,
+        practice: bool = False,
     ) -> str:
         """Add a scan and return its opaque scan id.
 
@@ -244,6 +339,7 @@ class Study:
             plane: for example "SAX", "4CH", "speech".
             sampling: "cartesian", "radial" or "spiral".
             label: the coordinator's own words for the scan.
+            practice: shown to every reader first and never analysed; not of a subject of the study.
 
         Raises:
             StudyError: when the study is locked or a value is not acceptable.
@@ -263,7 +359,7 @@ class Study:
         with self._writing("design", "import a scan") as transaction:
             key = self._files.draft_key()
             arms = self._secret(self._state).arms
-            clear = {
+            clear: dict[str, Any] = {
                 "scan_id": scan_id,
                 "clip_id": clip_id,
                 "subject": clear_text("subject", subject, (*arms, raw_path.name)),
@@ -273,6 +369,14 @@ class Study:
             for other in self._state.scans.values():
                 if concealment.decrypt_scan(key, other)["raw_sha256"] == raw_sha256:
                     raise StudyError(f"'{raw_path.name}' is in the study already: import each scan once.")
+                if other.subject == clear["subject"] and other.practice != practice:
+                    raise StudyError(
+                        f"The subject '{other.subject}' has "
+                        f"{'practice cases' if other.practice else 'scans'} in the study: practise on other "
+                        "subjects than those studied."
+                    )
+            if practice:
+                clear["practice"] = True
             private = {"raw_path": str(raw_path), "raw_sha256": raw_sha256, "label": label}
             clear["private"] = concealment.encrypt_scan(key, scan_id, private)
             transaction.append("scan_imported", clear, COORDINATOR)
@@ -342,19 +446,27 @@ class Study:
         """Freeze the design, seal the key, write every reader's schedule; from here on the study is blinded.
 
         Args:
-            readers: names of the readers; each gets another order.
+            readers: names of the readers; each gets another order. Empty takes those of the protocol.
             passphrase: opens the sealed key at unblinding; nobody can recover it when it is lost.
 
         Raises:
-            StudyError: when scans are incomplete or absent, readers are missing or doubled, or the study is
-            locked.
+            StudyError: when scans are incomplete, absent or not those of the protocol, readers are missing,
+                doubled or not those of the protocol, there are too few clips for the repeats, or the study
+                is locked.
         """
         if not passphrase.strip():
             raise StudyError("The passphrase is empty: choose one that readers will not guess.")
         with self._writing("design", "lock the study") as transaction:
             state, key, secret = self._state, self._files.draft_key(), self._secret(self._state)
-            names = checked_readers(readers, secret.arms)
+            protocol = self.protocol
+            names = checked_readers(readers or protocol.readers, secret.arms)
+            if protocol.readers and set(names) != set(protocol.readers):
+                raise StudyError(
+                    f"The protocol names the readers {', '.join(protocol.readers)}, not {', '.join(names)}: "
+                    "change it, or lock with its readers."
+                )
             self._check_complete(state)
+            self._check_planned(state, secret)
             methods: dict[str, str] = {}
             for scan in state.scans.values():
                 methods.update(concealment.decrypt_movies(key, scan)["methods"])
@@ -365,9 +477,12 @@ class Study:
             sealed_key_sha256 = self._files.write_sealed_key(sealed)
             payload = {
                 "readers": list(names),
-                "schedules": concealment.blinded_schedules(names, secret.seed, state, methods, arm_order),
+                "schedules": concealment.blinded_schedules(
+                    names, secret.seed, state, protocol, methods, arm_order
+                ),
                 "sealed_key_sha256": sealed_key_sha256,
-                "protocol_sha256": protocol_sha256(self.protocol, secret),
+                "protocol": protocol.to_dict(),
+                "protocol_sha256": protocol_sha256(protocol, secret),
             }
             transaction.append("study_locked", payload, COORDINATOR)
         self._clean_up_after_lock()
@@ -397,6 +512,7 @@ class Study:
         """
         scan = self._current().scan_of_clip(presentation.clip_id)
         movies, frame_times_s, spacing = self._files.load_movies(scan.clip_id, scan.movies)
+        movies = clips.crop(movies, spacing, self.protocol.crop_mm)
         display = blinding.display_frames(movies, self.protocol.grey_scale)
         return BlindedClip(
             presentation_id=presentation.presentation_id,
@@ -431,8 +547,8 @@ class Study:
             window_level: display window and level at the commit.
 
         Raises:
-            StudyError: when it is committed already, is not the reader's next, or the study is not being
-            read.
+            StudyError: when it is committed already, is not the reader's next, the clip was not seen as often
+            as the protocol asks, or the study is not being read.
         """
         with self._writing("reading", "rank") as transaction:
             state = self._state
@@ -453,6 +569,12 @@ class Study:
                     f"The next presentation of '{reader}' is number {expected.index + 1}, not "
                     f"{presentation.index + 1}."
                 )
+            wanted = self.protocol.must_view_loops
+            if loops is not None and loops < wanted:
+                raise StudyError(
+                    f"The clip was seen {loops} times to its end, but the protocol asks for {wanted}: go on "
+                    "watching."
+                )
             movie_ids = state.clip(presentation.clip_id).movie_ids
             payload = {
                 "reader": reader,
@@ -468,6 +590,51 @@ class Study:
                 "window_level": None if window_level is None else [float(value) for value in window_level],
             }
             transaction.append("ranking_committed", payload, reader)
+
+    def break_due(self, reader: str) -> float | None:
+        """Return the minutes that a reader has read without a pause if it is time for one, else None."""
+        state = self._current()
+        state.schedule(reader)
+        minutes = state.minutes_read.get(person_name(reader), 0.0)
+        return minutes if minutes >= self.protocol.break_minutes else None
+
+    def record_break(self, reader: str, *, taken: bool) -> None:
+        """Record that a reader was asked to take a break; the time to the next one begins anew.
+
+        Args:
+            reader: one of `readers`.
+            taken: whether the reader took it; False if all that is known is that it was suggested.
+
+        Raises:
+            StudyError: for an unknown reader, or when the study is not being read.
+        """
+        reader = person_name(reader)
+        with self._writing("reading", "record a break") as transaction:
+            self._state.schedule(reader)
+            minutes = self._state.minutes_read.get(reader, 0.0)
+            payload = {"reader": reader, "taken": taken, "minutes": minutes}
+            transaction.append("break_prompted", payload, reader)
+
+    def amend(self, actor: str, reason: str, changes: Mapping[str, Any]) -> Amendment:
+        """Change the protocol after the lock, on record; without changes, record a note.
+
+        Arms, orders, seed, display and repeats cannot be amended, nor anything after unblinding.
+
+        Args:
+            actor: who amends.
+            reason: why; stands in clear, so it must not name a method.
+            changes: field of `protocol.AMENDABLE` to its new value.
+
+        Raises:
+            StudyError: when the study is not in its reading phase, actor or reason are empty or name a
+                known method, or a field cannot be changed so.
+        """
+        actor = clear_text("name of who amends", actor, KNOWN_METHODS)
+        reason = clear_text("reason of the amendment", reason, KNOWN_METHODS)
+        with self._writing("reading", "amend the protocol") as transaction:
+            _, told = amended(self.protocol, changes)
+            event = transaction.append("protocol_amended", {"reason": reason, "changes": told}, actor)
+        return next(item for item in self.amendments if item.sequence == event.sequence)
 
     # Measuring
 
@@ -502,7 +669,8 @@ class Study:
         if not observer:
             raise StudyError("The measurement has no observer: enter a name.")
         with self._writing("reading", "measure") as transaction:
-            self._state.clip(clip_id)
+            if self._state.clip(clip_id).practice:
+                raise StudyError("The clip is a practice case, which is not measured: choose another.")
             payload = {
                 "observer": observer,
                 "clip_id": clip_id,
@@ -558,6 +726,7 @@ class Study:
                 "arms": list(secret.arms),
                 "arm_order": opened["arm_order"],
                 "seed": secret.seed,
+                "planned_scans": [scan.to_dict() for scan in secret.scans],
                 "methods": opened["methods"],
                 "provenance": provenance,
                 "scans": {scan.scan_id: concealment.decrypt_scan(key, scan) for scan in state.scans.values()},
@@ -648,6 +817,7 @@ class Study:
             raw_sha256=private.get("raw_sha256"),
             complete=bool(scan.movies),
             clip_id=scan.clip_id,
+            practice=scan.practice,
         )
 
     def _scan_state(self, scan_id: str) -> ScanState:
@@ -656,8 +826,28 @@ class Study:
         except KeyError:
             raise StudyError(f"The study has no scan '{scan_id}'.") from None
 
+    def _complete_clips(self) -> list[Clip]:
+        return [scan.clip for scan in self._current().scans.values() if scan.movies]
+
+    def _check_planned(self, state: StudyState, secret: ProtocolSecret) -> None:
+        """Make sure that the scans are those that the protocol lists, if it lists any."""
+        if not secret.scans:
+            return
+        present = [(scan.subject, scan.plane, scan.practice) for scan in state.scans.values()]
+        missing, surplus = missing_scans(secret.scans, present)
+        if missing or surplus:
+            reasons = [
+                f"{what}: {', '.join(names)}"
+                for what, names in (("missing", missing), ("not planned", surplus))
+                if names
+            ]
+            raise StudyError(
+                f"The scans are not those that the protocol lists ({'; '.join(reasons)}): import or remove "
+                "scans, or change the list."
+            )
+
     def _check_complete(self, state: StudyState) -> None:
-        if not state.scans:
+        if all(scan.practice for scan in state.scans.values()):
             raise StudyError("The study has no scans: import and reconstruct some before the lock.")
         incomplete = [scan.subject for scan in state.scans.values() if not scan.movies]
         if incomplete:
@@ -683,7 +873,7 @@ class Study:
         self._files.clean_up_after_lock(self._state_movie_ids())
 
     def _verify_revealed(self, state: StudyState, revealed: Revealed) -> None:
-        secret = ProtocolSecret(arms=revealed.arms, seed=revealed.seed)
-        if protocol_sha256(self.protocol, secret) != state.protocol_sha256:
+        protocol = state.locked_protocol or self.protocol
+        if protocol_sha256(protocol, revealed.secret) != state.protocol_sha256:
             raise StudyError("The protocol is not the one that was hashed at the lock.")
-        concealment.check_schedules(state, revealed)
+        concealment.check_schedules(state, protocol, revealed)

@@ -30,7 +30,7 @@ from app.commands.evaluation_tables import (
 )
 from app.commands.evaluation_tests import IN_WORDS, UNITS, paragraphs, tests_of
 from app.commands.failures import CommandError, sentence
-from app.commands.reconstruct import add_cache_option, add_device_option
+from app.commands.reconstruct import add_cache_option, add_device_option, add_settings_option
 from app.commands.terminal import complain, progress_bar, say, say_table
 from app.commands.times import times_of
 
@@ -108,6 +108,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="NAME",
         help="networks by the names of `blindcine models list`, instead of the one that each method takes",
     )
+    add_settings_option(parser)
     parser.add_argument(
         "--best-lambda",
         action="store_true",
@@ -207,6 +208,7 @@ def _options(arguments: argparse.Namespace) -> EvaluationOptions:
         models=_models(arguments.models or ()),
         frames=arguments.frames,
         seed=arguments.seed,
+        settings=arguments.settings,
         best_grid=BEST_GRID if arguments.best_lambda else (),
         device=arguments.device,
         cache=user_cache() if arguments.use_cache else None,

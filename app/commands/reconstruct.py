@@ -33,12 +33,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--out", type=Path, required=True, metavar="DIR", help="folder for <file>_<method>.h5"
     )
     add_device_option(parser)
-    parser.add_argument(
-        "--settings",
-        choices=("quality", "fast", "published"),
-        default="quality",
-        help="settings of compressed sensing (default: quality)",
-    )
+    add_settings_option(parser)
     parser.add_argument(
         "--sensitivities",
         choices=("inati", "espirit", "walsh"),
@@ -93,6 +88,16 @@ def add_cache_option(parser: argparse.ArgumentParser) -> None:
         dest="use_cache",
         action="store_false",
         help="compute everything anew, and keep no result for the next time",
+    )
+
+
+def add_settings_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--settings`."""
+    parser.add_argument(
+        "--settings",
+        choices=("quality", "fast", "published"),
+        default="quality",
+        help="settings of compressed sensing (default: quality)",
     )
 
 

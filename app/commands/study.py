@@ -5,21 +5,34 @@ from __future__ import annotations
 import argparse
 import csv
 import getpass
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.commands.failures import CommandError
 from app.commands.reconstruct import add_device_option
-from app.commands.terminal import progress_bar, read_passphrase, say, say_fields, say_json, say_table
+from app.commands.study_design import (
+    add_design_options,
+    add_set_option,
+    amend,
+    design,
+    protocol_summary,
+    say_amendments,
+)
+from app.commands.study_measure import (
+    add_measure_options,
+    add_repeatability_options,
+    measure,
+    repeatability,
+)
+from app.commands.terminal import read_passphrase, say, say_fields, say_json, say_table
 
 if TYPE_CHECKING:
-    from studies.shapes import Shapes
     from studies.study import Study
 
 SubParsers = argparse._SubParsersAction
 Command = Callable[[argparse.Namespace], int]
+PRACTICE_WORDS = {"": False, "no": False, "0": False, "false": False, "yes": True, "1": True, "true": True}
 
 
 def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
@@ -28,11 +41,19 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
     steps = parser.add_subparsers(title="steps", metavar="STEP", required=True)
 
     step = _step(steps, "create", create, "make a study in a new folder")
-    step.add_argument("--name", required=True, help="the study's name; readers see it")
+    step.add_argument("--name", help="the study's name; readers see it (needed without --protocol)")
     step.add_argument(
         "--arms", type=_names, metavar="A,B,C", help="methods to compare (default: the paper's three)"
     )
     step.add_argument("--seed", type=int, help="seed of the readers' schedules (default: drawn at random)")
+    step.add_argument(
+        "--protocol", type=Path, metavar="FILE", help="take everything from a protocol file (see `design`)"
+    )
+
+    text = "write, change or check the protocol, and show what the study can show"
+    step = steps.add_parser("design", help=text, description=text[0].upper() + text[1:] + ".")
+    add_design_options(step)
+    step.set_defaults(run=design)
 
     step = _step(steps, "import", import_scans, "add raw-data files")
     step.add_argument("files", nargs="*", type=Path, metavar="FILE", help="raw data of one subject and plane")
@@ -40,8 +61,12 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
     step.add_argument("--plane", help="for example SAX, 4CH or speech")
     step.add_argument("--label", help="your own words for the scan")
     step.add_argument(
-        "--table", type=Path, metavar="CSV", help="columns file, subject, plane and (optional) label"
+        "--practice", action="store_true", help="shown first and never analysed; of subjects not studied"
     )
+    step.add_argument(
+        "--table", type=Path, metavar="CSV", help="columns file, subject, plane, optional label and practice"
+    )
+    step.add_argument("--protocol", type=Path, metavar="FILE", help="import the scans that this file lists")
 
     step = _step(steps, "reconstruct", reconstruct_scans, "reconstruct all scans that have no movies yet")
     add_device_option(step)
@@ -51,8 +76,19 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
     step.add_argument("movies", nargs="+", metavar="METHOD=FILE", help="one movie for each arm")
 
     step = _step(steps, "lock", lock, "freeze the design, seal the key and write the schedules")
-    step.add_argument("--readers", type=_names, required=True, metavar="NAME,NAME", help="who will read")
+    step.add_argument(
+        "--readers",
+        type=_names,
+        default=(),
+        metavar="NAME,NAME",
+        help="who will read (default: the protocol's)",
+    )
     _passphrase_option(step)
+
+    step = _step(steps, "amend", amend, "change the protocol of a locked study, on record")
+    step.add_argument("--actor", required=True, metavar="NAME", help="who amends")
+    step.add_argument("--reason", required=True, help="why; readers may see it, so name no method")
+    add_set_option(step)
 
     step = _step(steps, "read", read, "open the window on the page Read")
 
@@ -68,11 +104,10 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
     step.add_argument("--comment", default="", help="the reader's words, with --ranks")
 
     step = _step(steps, "measure", measure, "apply shapes to the movies and save SNR and edge sharpness")
-    step.add_argument("--observer", required=True, help="who drew the shapes")
-    step.add_argument(
-        "--shapes", type=Path, required=True, metavar="JSON", help="one set of shapes, or sets by clip id"
-    )
-    step.add_argument("--clip", help="measure only this clip (default: all that the file has shapes for)")
+    add_measure_options(step)
+
+    step = _step(steps, "repeatability", repeatability, "compare two observers, or two sets of one")
+    add_repeatability_options(step)
 
     step = _step(steps, "unblind", unblind, "open the sealed key; reading and measuring end")
     step.add_argument("--actor", default=None, help="who unblinds (default: your login name)")
@@ -137,11 +172,19 @@ def open_study(folder: Path) -> Study:
 
 def create(arguments: argparse.Namespace) -> int:
     """Make a study."""
+    from studies.design import Design
     from studies.study import PAPER_ARMS, Study
 
-    study = Study.create(
-        arguments.folder, name=arguments.name, arms=arguments.arms or PAPER_ARMS, seed=arguments.seed
-    )
+    if arguments.protocol is not None:
+        if arguments.name or arguments.arms or arguments.seed is not None:
+            raise CommandError("Give --protocol, or --name, --arms and --seed, not both; change the file.")
+        study = Study.from_design(arguments.folder, Design.load(arguments.protocol))
+    elif arguments.name:
+        study = Study.create(
+            arguments.folder, name=arguments.name, arms=arguments.arms or PAPER_ARMS, seed=arguments.seed
+        )
+    else:
+        raise CommandError("Give the study's --name, or its --protocol.")
     say(f"Made the study '{study.name}' in {study.folder} with the arms {', '.join(study.arms)}.")
     return 0
 
@@ -152,18 +195,37 @@ def import_scans(arguments: argparse.Namespace) -> int:
     study = open_study(arguments.folder)
     for row in rows:
         scan_id = import_scan(
-            study, Path(row["file"]), row["subject"], row["plane"], row.get("label") or None
+            study,
+            Path(row["file"]),
+            row["subject"],
+            row["plane"],
+            row.get("label") or None,
+            practice=_is_practice(row),
         )
         say(f"{scan_id}  {row['file']}")
     return 0
 
 
 def scan_rows(arguments: argparse.Namespace) -> list[dict[str, str]]:
-    """Return file, subject, plane and label of what is to be imported.
+    """Return file, subject, plane, label and practice of what is to be imported.
 
     Raises:
         CommandError: something of that is missing.
+        StudyError: the protocol file is not acceptable.
     """
+    if arguments.protocol is not None:
+        from studies.design import Design
+
+        return [
+            {
+                "file": str(arguments.protocol.parent / scan.file),
+                "subject": scan.subject,
+                "plane": scan.plane,
+                "label": scan.label,
+                "practice": "yes" if scan.practice else "",
+            }
+            for scan in Design.load(arguments.protocol).scans
+        ]
     if arguments.table is not None:
         with arguments.table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -177,11 +239,25 @@ def scan_rows(arguments: argparse.Namespace) -> list[dict[str, str]]:
         return [{**row, "file": str(arguments.table.parent / row["file"])} for row in rows]
     if not arguments.files or not arguments.subject or not arguments.plane:
         raise CommandError("Give files with --subject and --plane, or a table of them with --table.")
-    common = {"subject": arguments.subject, "plane": arguments.plane, "label": arguments.label or ""}
+    common = {
+        "subject": arguments.subject,
+        "plane": arguments.plane,
+        "label": arguments.label or "",
+        "practice": "yes" if arguments.practice else "",
+    }
     return [{"file": str(path), **common} for path in arguments.files]
 
 
-def import_scan(study: Study, path: Path, subject: str, plane: str, label: str | None = None) -> str:
+def _is_practice(row: Mapping[str, str]) -> bool:
+    word = (row.get("practice") or "").strip().casefold()
+    if word not in PRACTICE_WORDS:
+        raise CommandError(f"{row['file']}: 'practice' is '{word}', but it must be yes or no.")
+    return PRACTICE_WORDS[word]
+
+
+def import_scan(
+    study: Study, path: Path, subject: str, plane: str, label: str | None = None, *, practice: bool = False
+) -> str:
     """Import one raw-data file and return the scan's id.
 
     Raises:
@@ -198,6 +274,7 @@ def import_scan(study: Study, path: Path, subject: str, plane: str, label: str |
         plane=plane,
         sampling=acquisition.sampling,
         label=label,
+        practice=practice,
     )
 
 
@@ -250,8 +327,10 @@ def lock(arguments: argparse.Namespace) -> int:
     # Results kept under their methods' names hold the very pixels of the blinded movies.
     if (cache := user_cache()) is not None:
         cache.forget(raw_sha256)
+    shown = {reader: study.progress(reader)[1] for reader in study.readers}
     say(
-        f"Locked: {len(study.clips)} clips for {', '.join(study.readers)}. "
+        f"Locked: {len(study.clips)} clips for {', '.join(study.readers)} "
+        f"({max(shown.values())} presentations each). Protocol SHA-256: {study.protocol_sha256}. "
         "Keep the passphrase: without it the study cannot be unblinded."
     )
     return 0
@@ -330,75 +409,6 @@ def ranking_rows(path: Path, arm_count: int) -> list[tuple[int | None, tuple[int
     return rows
 
 
-def measure(arguments: argparse.Namespace) -> int:
-    """Measure clips with shapes from a file and print means and SDs by opaque movie id."""
-    study = open_study(arguments.folder)
-    sets = shape_sets(arguments.shapes, [clip.clip_id for clip in study.clips])
-    if arguments.clip is not None:
-        if arguments.clip not in sets:
-            raise CommandError(f"{arguments.shapes} has no shapes for the clip '{arguments.clip}'.")
-        sets = {arguments.clip: sets[arguments.clip]}
-    rows: list[tuple[object, ...]] = []
-    with progress_bar("Measuring") as progress:
-        for number, (clip_id, shapes) in enumerate(sets.items(), start=1):
-            values = measure_clip(study, arguments.observer, clip_id, shapes)
-            for movie_id, value in values.items():
-                columns = (
-                    "snr_db_mean",
-                    "snr_db_sd",
-                    "edge_sharpness_per_mm_mean",
-                    "edge_sharpness_per_mm_sd",
-                )
-                rows.append((clip_id, movie_id, *(value[column] for column in columns)))
-            progress(clip_id, number / len(sets))
-    say_table(("clip", "movie", "SNR dB", "SD", "ES 1/mm", "SD"), rows)
-    return 0
-
-
-def measure_clip(study: Study, observer: str, clip_id: str, shapes: Shapes) -> Mapping[str, Any]:
-    """Measure one clip, save the measurement, and return its values by movie id. Raises StudyError."""
-    from studies.measurement import measure as measure_movies
-    from studies.measurement import measurement_values
-
-    clip = study.load_movies(clip_id)
-    results = measure_movies(
-        clip.movies,
-        shapes,
-        clip.pixel_spacing_mm,
-        clip.frame_times_s,
-        window_s=study.protocol.measurement_window_s,
-    )
-    values = measurement_values(clip.movie_ids, results)
-    study.save_measurement(observer, clip_id, shapes.to_dict(), values)
-    return values
-
-
-def shape_sets(path: Path, clip_ids: Sequence[str]) -> dict[str, Shapes]:
-    """Read shapes from JSON: one set for all clips, or an object that gives sets by clip id.
-
-    Raises:
-        CommandError: the file is not JSON, or names a clip that the study does not have.
-        StudyError: a shape is not acceptable.
-    """
-    from studies.shapes import Shapes
-
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CommandError(f"{path} is not JSON ({error}).") from error
-    if not isinstance(data, dict):
-        raise CommandError(f"{path}: expected one object, of shapes or of sets of shapes by clip id.")
-    if "schema" in data:
-        shapes = Shapes.from_dict(data)
-        return dict.fromkeys(clip_ids, shapes)
-    unknown = sorted(set(data) - set(clip_ids))
-    if unknown:
-        raise CommandError(
-            f"{path}: the study has no clip '{unknown[0]}'; `blindcine study status` prints the ids."
-        )
-    return {clip_id: Shapes.from_dict(value) for clip_id, value in data.items()}
-
-
 # --- results
 
 
@@ -435,6 +445,7 @@ def status(arguments: argparse.Namespace) -> int:
             "plane": scan.plane,
             "sampling": scan.sampling,
             "complete": scan.complete,
+            "practice": scan.practice,
         }
         for scan in study.scans
     ]
@@ -451,6 +462,7 @@ def status(arguments: argparse.Namespace) -> int:
                 },
                 "measurements": len(study.measurements),
                 "log_head": str(study.head),
+                **protocol_summary(study),
             }
         )
         return 0
@@ -459,13 +471,22 @@ def status(arguments: argparse.Namespace) -> int:
             "study": study.name,
             "phase": study.phase,
             "movies per clip": study.arm_count,
+            "protocol": study.protocol_sha256 + ("" if study.readers else " (not locked)"),
             "log head": str(study.head),
         }
     )
+    say_amendments(study)
     say()
     say_table(
-        ("scan", "clip", "subject", "plane", "sampling", "movies"),
-        [(*list(scan.values())[:-1], "complete" if scan["complete"] else "missing") for scan in scans],
+        ("scan", "clip", "subject", "plane", "sampling", "movies", ""),
+        [
+            (
+                *list(scan.values())[:-2],
+                "complete" if scan["complete"] else "missing",
+                "practice" if scan["practice"] else "",
+            )
+            for scan in scans
+        ],
     )
     if readers:
         say()
@@ -483,5 +504,7 @@ def verify(arguments: argparse.Namespace) -> int:
 
     study = open_study(arguments.folder)
     study.verify(None if arguments.noted is None else Anchor.parse(arguments.noted))
-    say(f"Sound: {len(study.events)} events, {sum(len(clip.movie_ids) for clip in study.clips)} movies.")
+    clips = (*study.clips, *study.practice_clips)
+    say(f"Sound: {len(study.events)} events, {sum(len(clip.movie_ids) for clip in clips)} movies.")
+    say_amendments(study)
     return 0

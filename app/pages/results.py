@@ -511,8 +511,8 @@ def _cells(endpoint: EndpointGroup, result: EndpointResult, exact: bool, alpha: 
     for mean, sd in zip(result.mean, result.sd, strict=True):
         spread = f" ± {sd:.{digits}f}" if math.isfinite(sd) else ""
         cells.append(QLabel(f"{mean:.{digits}f}{spread}"))
-    values = [result.omnibus.p_exact if exact else result.omnibus.p_chi_square]
-    values += [pair.p_adjusted_exact if exact else pair.p_nemenyi for pair in result.pairs]
+    values = [result.omnibus.p_permutation if exact else result.omnibus.p_chi_square]
+    values += [pair.p_adjusted if exact else pair.p_nemenyi for pair in result.pairs]
     for value in values:
         cell = QLabel(format_p(value))
         if value is not None and value <= alpha:
@@ -551,7 +551,7 @@ def _sentences(group: Group) -> list[str]:
             f"{'ABCDEFGH'[place]} {mean:.2f}" for place, mean in enumerate(group.position_means)
         )
         notes.append(
-            f"Mean rank by place on the screen: {means} (exact p {format_p(group.position.p_exact)})."
+            f"Mean rank by place on the screen: {means} (exact p {format_p(group.position.p_permutation)})."
         )
     return notes
 

@@ -61,6 +61,8 @@ class ReadingView(QWidget):
         super().__init__(parent)
         self._session: ReadingSession | None = None
         self._total = 0
+        self._practice = 0
+        self._loops_wanted = 1
         self._notice = ""
         self._notice_role = "muted"
         self._was_playing = False
@@ -83,7 +85,10 @@ class ReadingView(QWidget):
     def begin(self, session: ReadingSession, progress: tuple[int, int]) -> None:
         """Take a session that has not yet advanced."""
         self._session = session
-        self._total = progress[1]
+        self._practice = sum(item.kind == "practice" for item in session.study.schedule(session.reader))
+        self._total = progress[1] - self._practice
+        self._loops_wanted = session.study.protocol.must_view_loops
+        self.row.clock.set_speed(session.study.protocol.speed)
         self._notice = ""
         self._reader.setText(session.reader)
         self._progress.setRange(0, max(progress[1], 1))
@@ -92,6 +97,7 @@ class ReadingView(QWidget):
         session.loading.connect(self._on_loading)
         session.shown.connect(self._on_clip)
         session.saved.connect(self._on_saved)
+        session.break_due.connect(self._on_break_due)
         session.overtaken.connect(self._on_overtaken)
         session.failed.connect(self._on_failed)
 
@@ -155,8 +161,9 @@ class ReadingView(QWidget):
             self._say(f"{names} {'has' if len(missing) == 1 else 'have'} no rank yet.", "warning")
             return
         clock = self.row.clock
-        if clock.loops_completed < 1:
-            self._say("See the clip to its end once before saving.", "warning")
+        if clock.loops_completed < self._loops_wanted:
+            times = "once" if self._loops_wanted == 1 else f"{self._loops_wanted} times"
+            self._say(f"See the clip to its end {times} before saving.", "warning")
             return
         seconds = self._seconds_before + (
             self._stopwatch.elapsed() / 1000 if self._stopwatch.isValid() else 0.0
@@ -297,7 +304,11 @@ class ReadingView(QWidget):
 
     def _on_saved(self, presentation: Presentation) -> None:
         self._progress.setValue(self._progress.value() + 1)
-        self._notice = f"Clip {presentation.index + 1} is saved ({self._notice})."
+        self._notice = f"{self._name(presentation)} is saved ({self._notice})."
+
+    def _on_break_due(self, minutes: float) -> None:
+        self._notice += f" You have read for {minutes:.0f} minutes: take a short break."
+        self._notice_role = "warning"
 
     def _on_overtaken(self, message: str) -> None:
         if self._session is not None:
@@ -324,7 +335,7 @@ class ReadingView(QWidget):
         self._update_controls()
 
     def _on_loop(self, loops: int) -> None:
-        if loops == 1 and self.bar.entry.complete:
+        if loops == self._loops_wanted and self.bar.entry.complete:
             self._on_ranks_changed()
 
     def leave_note(self) -> None:
@@ -348,7 +359,16 @@ class ReadingView(QWidget):
         say(self._status, text, role)
 
     def _show_count(self, presentation: Presentation) -> None:
-        self._count.setText(f"{presentation.index + 1} of {self._total}")
+        if presentation.kind == "practice":
+            self._count.setText(f"Practice {presentation.index + 1} of {self._practice}")
+        else:
+            # A hidden repeat is counted like any other clip, or it would not be hidden.
+            self._count.setText(f"{presentation.index + 1 - self._practice} of {self._total}")
+
+    def _name(self, presentation: Presentation) -> str:
+        if presentation.kind == "practice":
+            return f"Practice clip {presentation.index + 1}"
+        return f"Clip {presentation.index + 1 - self._practice}"
 
     def _update_controls(self) -> None:
         rankable = self._session is not None and self._session.rankable

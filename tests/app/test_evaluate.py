@@ -19,7 +19,7 @@ from app.commands import evaluate, evaluation_tables, evaluation_tests
 from app.commands.evaluation_figure import FigureMaker
 from app.commands.evaluation_tables import Gathered
 from app.commands.times import MovieTimes
-from recon_backend.evaluation import Case, Comparison, Score
+from recon_backend.evaluation import Case, Comparison, EvaluationOptions, Score
 from recon_backend.simulation.ranges import SimulationRanges
 
 ARMS = ("compressed_sensing", "dl_natural", "dl_cardiac")
@@ -434,3 +434,19 @@ def test_data_that_networks_may_have_seen_is_said(
     assert main([*words, "--split", "validation"]) == 0
     captured = capsys.readouterr()
     assert "may not be held out" not in captured.err and "validation split" in captured.out
+
+
+def test_settings_of_compressed_sensing_reach_the_evaluation(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recon_backend import evaluation
+
+    asked: list[EvaluationOptions] = []
+
+    def evaluate_cases(_cases: object, options: EvaluationOptions, **_more: object) -> Iterator[Comparison]:
+        asked.append(options)
+        yield from ()
+
+    monkeypatch.setattr(evaluation, "evaluate_cases", evaluate_cases)
+    main(["evaluate", str(data), "--settings", "published"])
+    assert [options.settings for options in asked] == ["published"]

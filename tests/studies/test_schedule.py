@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import MutableSequence
 from itertools import permutations, product
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,11 +16,15 @@ from hypothesis import strategies as st
 from studies.errors import StudyError
 from studies.schedule import (
     CounterGenerator,
+    _repeat_places,
+    follow_ups,
     latin_squares,
     order_apart,
     position_counts,
     positions_balanced,
     reader_schedule,
+    repeat_gap,
+    repeats_among,
 )
 
 
@@ -162,3 +168,180 @@ def test_bad_requests_are_refused() -> None:
         reader_schedule(1, "Anna", [("a", "P"), ("b", "Q")], strata=["x"])
     with pytest.raises(StudyError, match="2 to 6 arms, not for 7"):
         reader_schedule(1, "Anna", CLIPS, 7)
+
+
+# Hidden repeats and practice cases
+
+
+@st.composite
+def studies(draw: st.DrawFn) -> tuple[int, list[tuple[str, str]], list[str], int, int]:
+    """Arms, clips with subjects, strata, repeats, practice cases."""
+    n = draw(st.integers(6, 30))
+    subjects = draw(st.lists(st.integers(0, 9), min_size=n, max_size=n))
+    strata = draw(st.lists(st.sampled_from("abc"), min_size=n, max_size=n))
+    clips = [(f"c{number}", f"P{subject}") for number, subject in enumerate(subjects)]
+    return draw(st.integers(2, 6)), clips, strata, draw(st.integers(0, n)), draw(st.integers(0, 4))
+
+
+@given(studies(), st.text(max_size=4))
+@settings(max_examples=80, deadline=None)
+def test_repeats_are_late_other_and_practice_is_first(
+    study: tuple[int, list[tuple[str, str]], list[str], int, int], seed: str
+) -> None:
+    """All that is promised of one schedule, counted from its lines."""
+    arms, clips, strata, repeats, practice_cases = study
+    practice = [(f"p{number}", f"Q{number}") for number in range(practice_cases)]
+    schedule = reader_schedule(seed, "Anna", clips, arms, strata=strata, repeats=repeats, practice=practice)
+    assert [item.index for item in schedule] == list(range(len(clips) + repeats + practice_cases))
+    assert len({item.presentation_id for item in schedule}) == len(schedule)
+    kinds = "".join(item.kind[:3] + " " for item in schedule).split()
+    assert kinds[:practice_cases] == ["pra"] * practice_cases
+    assert kinds.count("pra") == practice_cases and kinds.count("rep") == repeats
+    assert sorted(p.clip_id for p in schedule[:practice_cases]) == sorted(name for name, _ in practice)
+    first = {item.clip_id: item for item in schedule if item.kind == "reading"}
+    assert sorted(first) == sorted(name for name, _ in clips)
+    again = [item for item in schedule if item.kind == "repeat"]
+    assert len({item.clip_id for item in again}) == repeats
+    for item in again:
+        before = first[item.clip_id]
+        assert item.index - before.index >= max(6, len(clips) / 3)
+        assert all(one != other for one, other in zip(item.permutation, before.permutation, strict=True))
+        assert sorted(item.permutation) == list(range(arms))
+    stratum_of = dict(zip((name for name, _ in clips), strata, strict=True))
+    for stratum in set(strata):
+        rows = [p.permutation for p in first.values() if stratum_of[p.clip_id] == stratum]
+        cells = [count for row in position_counts(rows, arms) for count in row]
+        assert max(cells) - min(cells) <= 1
+
+
+def test_without_repeats_and_practice_nothing_is_drawn_otherwise() -> None:
+    """Practice cases shift what follows and change nothing of it; permutations do not depend on repeats."""
+    plain = reader_schedule(7, "Anna", CLIPS)
+    practised = reader_schedule(7, "Anna", CLIPS, practice=[("x", "X"), ("y", "Y")])
+    assert [(p.clip_id, p.permutation) for p in practised[2:]] == [(p.clip_id, p.permutation) for p in plain]
+    repeated = reader_schedule(7, "Anna", CLIPS, repeats=4)
+    permutation_of = {p.clip_id: p.permutation for p in plain}
+    assert {p.clip_id: p.permutation for p in repeated if p.kind == "reading"} == permutation_of
+
+
+def fewest_follow_ups(subjects: list[str], repeats: int) -> int:
+    """How seldom subjects can follow themselves in any order that keeps the gap: a search through all."""
+    total, gap = len(subjects) + repeats, repeat_gap(len(subjects))
+
+    def search(shown: list[int], first: dict[int, int], left: int, allowed: int) -> bool:
+        if len(shown) == total:
+            return True
+        place = len(shown)
+        for clip, subject in enumerate(subjects):
+            rest = allowed - bool(shown and subjects[shown[-1]] == subject)
+            if rest < 0:
+                continue
+            if clip not in first:
+                if search([*shown, clip], {**first, clip: place}, left, rest):
+                    return True
+            elif left and shown.count(clip) == 1 and place - first[clip] >= gap:
+                if search([*shown, clip], first, left - 1, rest):
+                    return True
+        return False
+
+    return next(allowed for allowed in range(total) if search([], {}, repeats, allowed))
+
+
+@pytest.mark.parametrize(
+    "subjects",
+    ["aabbcc", "abcdef", "aaabcd", "aabbcde", "aaabbcd", "aabbccdd", "aaaabcd", "aaaaab", "aaaabb"],
+)
+@pytest.mark.parametrize("repeats", [1, 2, 4])
+def test_with_repeats_subjects_follow_themselves_as_seldom_as_possible(subjects: str, repeats: int) -> None:
+    """Against a search through all orders of small studies."""
+    clips = list(subjects)
+    fewest = fewest_follow_ups(clips, repeats)
+    for seed in range(10):
+        order = repeats_among(clips, [""] * len(clips), repeats, CounterGenerator(str(seed)))
+        assert follow_ups([clips[clip] for clip, _ in order]) == fewest, order
+
+
+def test_repeats_come_from_all_strata_and_are_spread() -> None:
+    """12 + 8 + 4 clips, 6 repeats: three, two and one of them; their places are not bunched."""
+    strata = ["a"] * 12 + ["b"] * 8 + ["c"] * 4
+    as_wanted = 0
+    places: Counter[int] = Counter()
+    for seed in range(200):
+        order = repeats_among([str(n) for n in range(24)], strata, 6, CounterGenerator(str(seed)))
+        drawn = Counter(strata[clip] for clip, repeated in order if repeated)
+        as_wanted += drawn == {"a": 3, "b": 2, "c": 1}
+        assert max(abs(drawn["a"] - 3), abs(drawn["b"] - 2), abs(drawn["c"] - 1)) <= 1
+        places.update(place for place, (_, repeated) in enumerate(order) if repeated)
+    # Only where no clip of a stratum has been shown early enough does another stand in.
+    assert as_wanted > 180
+    assert min(places) == 8
+    # Each of the 22 places that are late enough has 1200 / 22 = 55 on average.
+    assert max(places.values()) < 110 and places[29] < 110
+    assert sum(places[place] for place in range(8, 19)) > 300
+
+
+def test_places_at_the_end_are_left_when_no_others_are_found() -> None:
+    """A generator that never shuffles proposes places that too few clips precede, again and again."""
+
+    class Stubborn(CounterGenerator):
+        def shuffle(self, items: MutableSequence[Any]) -> None:
+            assert items == list(range(6, 24))
+
+    assert _repeat_places(12, 12, Stubborn("x")) == set(range(12, 24))
+
+
+def test_repeated_panels_are_level_too() -> None:
+    """Twelve repeats of three arms: no arm stands much more often in one place."""
+    clips = [(f"c{number}", f"P{number}") for number in range(24)]
+    for seed in range(20):
+        again = [p.permutation for p in reader_schedule(seed, "A", clips, repeats=12) if p.kind == "repeat"]
+        cells = [count for row in position_counts(again, 3) for count in row]
+        assert max(cells) - min(cells) <= 3
+
+
+def test_repeats_need_enough_clips() -> None:
+    """Six clips take repeats, five do not; no more repeats than clips; the sentence says what to do."""
+    six = [(f"c{number}", f"P{number}") for number in range(6)]
+    assert [p.kind for p in reader_schedule(1, "A", six, repeats=6)] == ["reading"] * 6 + ["repeat"] * 6
+    with pytest.raises(StudyError, match="5 clips do not allow: import at least 6, or set repeat_share to 0"):
+        reader_schedule(1, "A", six[:5], repeats=1)
+    with pytest.raises(StudyError, match="7 of 6 clips"):
+        reader_schedule(1, "A", six, repeats=7)
+    with pytest.raises(StudyError, match="listed twice"):
+        reader_schedule(1, "A", six, practice=six[:1])
+
+
+GOLDEN = {
+    # (arms, clips, repeats, practice): digest of the schedule of "Zoë" with the seed "study 7".
+    (2, 8, 4, 0): "30c713736de5b4735fd45a06127dc8e5c5c8bad453cc2f7b61b23cf6738b15ae",
+    (3, 10, 4, 3): "1f50557613529e5545f34da9d38b51c1bf860f6e51d23eac310e95132300f242",
+    (3, 24, 5, 0): "dd3213db780732b99a67ee9a11b0f0c7f7f3597585e7dd4de7e20a3bb5f3708c",
+    (4, 12, 4, 2): "6cda2bce0ae09884a47d34a9788951380f74f4777944638f87a3ae80b96d4626",
+    (6, 7, 7, 1): "0092d020ae6a89064fd74758dde0eed6943fa574b79d8ad4d9c77bf800a8ce91",
+}
+
+
+@pytest.mark.parametrize(("case", "digest"), GOLDEN.items())
+def test_golden_schedules(case: tuple[int, int, int, int], digest: str) -> None:
+    """The same bytes on every system, Python and version: made once, on CPython 3.11 under Linux."""
+    arms, n, repeats, practice = case
+    schedule = reader_schedule(
+        "study 7",
+        "Zoë",
+        [(f"clip{number:02d}", f"P{number // 2}") for number in range(n)],
+        arms,
+        strata=["SAX" if number % 3 else "4CH" for number in range(n)],
+        repeats=repeats,
+        practice=[(f"practice{number}", f"Q{number}") for number in range(practice)],
+    )
+    text = json.dumps([[p.presentation_id, p.clip_id, p.permutation, p.kind] for p in schedule])
+    assert hashlib.sha256(text.encode()).hexdigest() == digest
+
+
+def test_a_golden_schedule_in_clear() -> None:
+    """The smallest one, to be compared by eye."""
+    schedule = reader_schedule("study 7", "Zoë", [(letter, letter) for letter in "abcdef"], repeats=2)
+    text = " ".join(
+        f"{p.clip_id}{''.join(map(str, p.permutation))}{'*' if p.kind == 'repeat' else ''}" for p in schedule
+    )
+    assert text == "e210 d102 b120 c021 a012 f201 e102* d021*"

@@ -12,11 +12,14 @@ from matplotlib.path import Path
 from studies.errors import StudyError
 from studies.shapes import (
     Ellipse,
+    Freehand,
     Line,
     Polygon,
     Rectangle,
     Shapes,
+    area_mm2,
     ellipse_mask,
+    mask_inside,
     polygon_mask,
     rectangle_mask,
     shape_from_dict,
@@ -115,3 +118,63 @@ def test_moved_shapes_move_their_masks() -> None:
     ]:
         moved = shape.moved(3, -2).mask(SHAPE)
         np.testing.assert_array_equal(moved, np.roll(shape.mask(SHAPE), (-2, 3), axis=(0, 1)))
+
+
+def test_freehand_is_an_outline_with_a_name() -> None:
+    """The mask is that of the polygon of its points; it is stored as what it is, and moved as what it is."""
+    points = tuple(
+        (27 + (9 + math.cos(5 * t)) * math.cos(t), 19 + (8 + math.sin(3 * t)) * math.sin(t))
+        for t in np.linspace(0, 2 * math.pi, 120, endpoint=False)
+    )
+    drawn = Freehand(points)
+    np.testing.assert_array_equal(drawn.mask(SHAPE), Polygon(points).mask(SHAPE))
+    stored = json.loads(json.dumps(drawn.to_dict()))
+    assert stored["kind"] == "freehand" and shape_from_dict(stored) == drawn != Polygon(points)
+    assert type(drawn.moved(1, 2)) is Freehand and drawn.moved(1, 2).vertices_xy[0] == (points[0][0] + 1, 21)
+    with pytest.raises(StudyError, match="outline needs 3 points, but 2"):
+        Freehand(points[:2])
+    with pytest.raises(StudyError, match="polygon needs at least 3 corners"):
+        Polygon(points[:2])
+    with pytest.raises(StudyError, match="list of points"):
+        shape_from_dict({"kind": "freehand", "vertices_xy": 3})
+    with pytest.raises(StudyError, match="'star' is unknown"):
+        shape_from_dict({"kind": "star"})
+
+
+def test_regions_that_leave_the_image_are_refused() -> None:
+    """Up to half a pixel beyond the centres of the border pixels; turned shapes by their reach."""
+    fits = Rectangle((27.5, 19.5), (56, 40))  # the whole image of 56 × 40 pixels
+    assert mask_inside(fits, SHAPE, "signal").all()
+    turned = Ellipse((12, 12), (17, 3), math.pi / 4)  # reaches 12.2 pixels along x and along y
+    for region in (
+        fits.moved(0.1, 0),
+        fits.moved(0, -0.1),
+        Ellipse((5, 20), (5.6, 2)),
+        Ellipse((53, 20), (2.6, 2)),
+        Ellipse((20, 37), (2, 2.6)),
+        turned.moved(-0.4, 0),
+        Polygon(((1, 1), (9, 1), (5, -1))),
+    ):
+        with pytest.raises(StudyError, match="The air region reaches from .* of 56 × 40 pixels"):
+            mask_inside(region, SHAPE, "air")
+    inside = turned.moved(-0.2, -0.2)
+    np.testing.assert_array_equal(mask_inside(inside, SHAPE, "air"), inside.mask(SHAPE))
+    assert inside.moved(50, 50).mask((200, 200)).sum() == inside.mask(SHAPE).sum()  # nothing was cut
+
+
+def test_outlines_lie_on_the_borders() -> None:
+    """Corners of a turned rectangle by complex numbers; points of an ellipse fulfil its equation."""
+    turn = np.exp(0.4j)
+    corners = [complex(u, v) * turn + complex(25, 18) for u, v in [(-8, -4), (8, -4), (8, 4), (-8, 4)]]
+    found = [complex(*point) for point in Rectangle((25, 18), (16, 8), 0.4).outline()]
+    np.testing.assert_allclose(found, corners)
+    on_ellipse = (
+        np.array([complex(*p) for p in Ellipse((25, 18), (8, 4), 0.4).outline()]) - (25 + 18j)
+    ) / turn
+    np.testing.assert_allclose((on_ellipse.real / 8) ** 2 + (on_ellipse.imag / 4) ** 2, 1)
+    assert len(set(on_ellipse)) == 64
+    assert Line((1, 2), (3, 4)).outline() == ((1, 2), (3, 4))
+
+
+def test_areas_are_counted_pixels() -> None:
+    assert area_mm2(12, (2.0, 1.25)) == 30.0

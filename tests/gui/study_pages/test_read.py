@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
+from app import playback
 from app.context import AppContext
 from app.pages.read import ReadPage
 from studies.errors import StudyError
+from studies.protocol import SPEEDS
 from studies.ranking import competition
 from studies.study import Study
 
@@ -417,3 +423,97 @@ def test_no_text_of_the_page_tells_a_method(
 
 def _shows(page: QWidget, text: str) -> bool:
     return any(text in label.text() for label in page.findChildren(QLabel))
+
+
+# A protocol with practice cases, repeats, passes, speed and breaks
+
+
+@pytest.fixture
+def planned(qtbot: QtBot, tmp_path: Path) -> Iterator[Reader]:
+    """Six clips, all shown twice, after one practice case; two passes, half speed, a break every second."""
+    study = Study.create(tmp_path / "planned", name="Planned", arms=("first", "second"), seed=5)
+    changes = {
+        "repeat_share": 1,
+        "must_view_loops": 2,
+        "speed": 0.5,
+        "break_minutes": 0.001,
+        "readers": ["R"],
+    }
+    study.set_design(study.design.changed(changes))
+    generator = np.random.default_rng(0)
+    for number in range(7):
+        scan_id = study.import_scan(
+            tmp_path / f"{number}.raw",
+            raw_sha256=f"{number:064x}",
+            subject=f"S{number}",
+            plane="SAX",
+            sampling="radial",
+            practice=number == 0,
+        )
+        paths = {}
+        for arm in study.arms:
+            paths[arm] = tmp_path / f"{number}_{arm}.h5"
+            with h5py.File(paths[arm], "w") as file:
+                file.create_dataset("movie", data=generator.random((3, 8, 8), dtype=np.float32))
+                file.attrs["format"] = "blindcine-movie-1"
+                file.attrs["pixel_spacing_mm"] = np.array([1.5, 1.5])
+                file.attrs["frame_times_s"] = np.arange(3) * 0.01
+                file.attrs["provenance"] = "{}"
+        study.attach_movies(scan_id, paths)
+    study.lock((), PASSPHRASE)
+    settings = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
+    context = AppContext(
+        settings=settings, worker_command=[sys.executable, "-c", "import sys; sys.stdin.read()"]
+    )
+    context.open_study(tmp_path / "planned")
+    yield Reader(qtbot, context)
+    context.close()
+
+
+def test_practice_is_named_repeats_are_not_and_a_break_is_suggested(planned: Reader) -> None:
+    """The whole schedule by keyboard: "Practice 1 of 1", then 1…12 of 12 with no word about repeats."""
+    planned.choose("R")
+    schedule = planned.study.schedule("R")
+    assert [item.kind for item in schedule].count("repeat") == 6
+    counts = []
+    for number, item in enumerate(schedule, start=1):
+        planned.wait_for_clip()
+        assert planned.page.session is not None and planned.page.session.current == item
+        counts.append(planned.view._count.text())
+        texts = [label.text() for label in planned.page.findChildren(QLabel)]
+        assert not any("repeat" in text.casefold() for text in texts)
+        planned.qtbot.waitUntil(lambda: planned.view.row.clock.loops_completed >= 2)
+        planned.type("12")
+        planned.press(Qt.Key.Key_Return)
+        planned.wait_for_rankings(number)
+        if number < len(schedule):
+            planned.wait_for_clip()
+            saved = "Practice clip 1 is saved" if number == 1 else f"Clip {number - 1} is saved"
+            assert planned.view.sentence.startswith(saved)
+            assert "take a short break" in planned.view.sentence
+    assert counts == ["Practice 1 of 1", *(f"{number} of 12" for number in range(1, 13))]
+    # After the last clip there is nothing left to take a break from.
+    assert len(planned.study.breaks) == len(schedule) - 1 and not any(
+        item.taken for item in planned.study.breaks
+    )
+
+
+def test_passes_and_speed_are_those_of_the_protocol(planned: Reader) -> None:
+    """Half speed from the start; one pass is not enough, two are."""
+    planned.choose("R")
+    clock = planned.view.row.clock
+    assert clock.speed == 0.5
+    planned.type("12")
+    planned.see()
+    clock.pause()
+    if clock.loops_completed < 2:
+        planned.press(Qt.Key.Key_Return)
+        assert planned.view.sentence == "See the clip to its end 2 times before saving."
+        clock.play()
+    planned.qtbot.waitUntil(lambda: clock.loops_completed >= 2)
+    planned.press(Qt.Key.Key_Return)
+    planned.wait_for_rankings(1)
+
+
+def test_the_window_offers_the_speeds_that_a_protocol_may_ask_for() -> None:
+    assert playback.SPEEDS == SPEEDS
