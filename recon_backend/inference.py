@@ -89,8 +89,8 @@ class Blocks:
 
 # Margins from the shipped networks on a heart's scan, blocks against the series in one piece: VarNet's
 # cascades carry the end of a block much further than one UNet does.
-VARNET_BLOCKS = Blocks((96, 64, 48, 24, 12, 8), 16, 1_200)
-UNET3D_BLOCKS = Blocks((64, 48, 24, 12, 8), 8, 2_100)
+VARNET_BLOCKS = Blocks((96, 64, 48, 32, 24, 12, 8), 16, 1_200)
+UNET3D_BLOCKS = Blocks((64, 48, 32, 24, 12, 8), 8, 2_100)
 # What is shorter than a block is continued to one of these, so that few lengths are compiled.
 _LENGTHS = (24, 32, 40, 48, 64, 80, 96)
 
@@ -137,7 +137,10 @@ def _blockwise(
             report((number + 1) / len(starts))
         return total / weight[:, None, None]
 
-    return _smaller_if_full(cover, blocks.fitting(matrix, physical_memory()))
+    sizes = blocks.fitting(matrix, physical_memory())
+    # All blocks that hold the whole series run at the same length: one of them will do.
+    whole = [size for size in sizes if size >= frames]
+    return _smaller_if_full(cover, [*whole[-1:], *(size for size in sizes if size < frames)])
 
 
 def padded(images: Array, axes: tuple[int, int]) -> Array:

@@ -112,7 +112,7 @@ def test_shorter_blocks_where_memory_does_not_suffice() -> None:
     """32 frames do not fit, 12 do: the answer is the same; where nothing fits, the error comes through."""
     prepared, model = prepared_scan(30), SmallMemory(12)
     result = inference.run_unet3d(model, prepared, lambda _fraction: None)
-    assert model.seen[:3] == [32, 32, 24] and set(model.seen[3:]) == {12}
+    assert model.seen[:2] == [32, 24] and set(model.seen[2:]) == {12}
     expected = np.maximum(network_inputs.unet3d_input(prepared, 0, 30)[..., 0], 0)
     np.testing.assert_allclose(result, expected, atol=1e-5)
     with pytest.raises(MemoryError):
