@@ -48,6 +48,7 @@ from studies.names import position_letter
 from studies.shapes import Shapes
 from studies.state import Clip, MeasurementClip, MeasurementRecord
 from studies.study import Study
+from studies.timed_shapes import TimedShapes
 
 ARM_COLOURS = ("#6cb2e0", "#dcdcdc", "#c58ad0", "#8fc7a6", "#e0b15e", "#e08a8a")
 ARM_DASHES = (
@@ -74,6 +75,7 @@ _ARROWS = {
 }
 _OBSERVER_SETTING = "measure/observer"
 _LINE_WIDTHS_PX = (1, 3, 5, 7)
+_FOLLOWS = "What is saved follows the motion (measured on the command line); shown are the fixed shapes."
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +224,14 @@ class MeasurePage(QWidget):
             self._say(
                 f"Still to be drawn: {', '.join(missing)}." if missing else "Still measuring.", "warning"
             )
+            return
+        if self._follows(clip.clip_id) and not self._context.dialogs.confirm(
+            self,
+            "Replace the measurement",
+            f"The saved measurement of {observer} has regions that change over time (made with "
+            "“blindcine study measure”). Saving here replaces it by one with the fixed shapes drawn.",
+            "Replace",
+        ):
             return
         self._context.settings.setValue(_OBSERVER_SETTING, observer)
         shapes = self.board.shapes
@@ -504,6 +514,11 @@ class MeasurePage(QWidget):
             self.panel.set_message(str(error))
         self._context.report(error)
 
+    def _follows(self, clip_id: str) -> bool:
+        """Whether this observer's saved shapes change over time, which this page does not show."""
+        record = self._saved().get(clip_id)
+        return record is not None and not TimedShapes.from_dict(record.shapes).stays
+
     def _load_shapes(self) -> None:
         """Show this observer's shapes of the clip: the draft, else what was saved, else none."""
         if self._loaded is None or self._current is None:
@@ -591,6 +606,8 @@ class MeasurePage(QWidget):
             self._say(_TOOL_TIPS[missing[0]], "muted")
         else:
             warnings = list(dict.fromkeys(text for result in self._results or [] for text in result.warnings))
+            if self._current is not None and self._follows(self._current.clip_id):
+                warnings.insert(0, _FOLLOWS)
             self._say("\n".join(warnings), "warning")
 
     def _on_saved(self, clip: Clip, shapes: Shapes) -> None:

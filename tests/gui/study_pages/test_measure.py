@@ -13,9 +13,10 @@ from pytestqt.qtbot import QtBot
 
 from app.context import AppContext
 from app.pages.measure import MeasurePage
-from studies.measurement import BACKGROUND_SNR_WARNING, measure
+from studies.measurement import BACKGROUND_SNR_WARNING, measure, measurement_values
 from studies.shapes import Ellipse, Line, Rectangle, Shapes
 from studies.study import Study
+from studies.timed_shapes import Edit, TimedShapes
 
 SHAPES = Shapes(
     Ellipse((14.0, 12.0), (4.0, 4.0)), Rectangle((28.0, 12.0), (5.0, 14.0)), Line((14.0, 12.0), (26.0, 12.0))
@@ -135,6 +136,40 @@ def test_a_measurement_is_saved_with_shapes_and_values_and_the_next_clip_follows
         assert record.values[movie_id]["signal_pixels"] == 49
     observer.qtbot.waitUntil(lambda: observer.page.clip_list.currentRow() == 1)
     assert observer.page.board.shapes == Shapes()
+
+
+def test_shapes_that_change_over_time_are_not_replaced_unasked(
+    observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command line can save what the page cannot show: it says so, and asks before it is lost."""
+    clip = observer.study.clips[0]
+    moved = Edit(1, 2, Shapes(Ellipse((15.0, 12.0), (4.0, 4.0))))
+    stored = TimedShapes(SHAPES, (moved,)).to_dict()
+    movies = observer.study.load_movies(clip.clip_id)
+    results = measure(movies.movies, SHAPES, movies.pixel_spacing_mm, movies.frame_times_s)
+    values = measurement_values(clip.movie_ids, results)
+    observer.study.save_measurement("Physicist", clip.clip_id, stored, values)
+    asked: list[str] = []
+    answer = False
+
+    def confirm(_parent: QWidget, _title: str, text: str, _action: str) -> bool:
+        asked.append(text)
+        return answer
+
+    monkeypatch.setattr(observer.context.dialogs, "confirm", confirm)
+    observer.name("Physicist")
+    observer.draw()
+    assert _shows(observer.page, "follows the motion")
+    observer.press(Qt.Key.Key_Return)
+    assert "change over time" in asked[0]
+    assert [record.shapes for record in observer.study.measurements] == [stored]
+    answer = True
+    observer.press(Qt.Key.Key_Return)
+    observer.qtbot.waitUntil(lambda: not observer.context.study_busy)
+    (record,) = observer.study.measurements
+    assert TimedShapes.from_dict(record.shapes).stays
+    observer.qtbot.waitUntil(lambda: observer.page.clip_list.currentRow() == 1)
+    assert not _shows(observer.page, "follows the motion")
 
 
 def test_saving_needs_a_name_and_all_three_shapes(observer: Observer) -> None:
