@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QElapsedTimer, QTimer
+from PySide6.QtCore import QTimer
 from pytestqt.qtbot import QtBot
 
 from app.jobs import Job, JobManager
@@ -189,17 +189,18 @@ def test_worker_that_dies_at_once_says_why(qapp: object, qtbot: QtBot) -> None:
 def test_event_loop_is_not_held_up(
     jobs: JobManager, qtbot: QtBot, raw_file: Callable[..., Path], out: Path
 ) -> None:
-    gaps_ms: list[int] = []
-    stopwatch = QElapsedTimer()
-    stopwatch.start()
+    """While a job runs the loop goes round and round: a call that waited for the worker would stop it."""
+    seen: list[str] = []
     heartbeat = QTimer()
-    heartbeat.timeout.connect(lambda: gaps_ms.append(stopwatch.restart()))
+    heartbeat.timeout.connect(lambda: seen.append("beat"))
     heartbeat.start(5)
+    jobs.job_changed.connect(lambda changed: seen.append(changed.state))
     job = reconstruct(jobs, raw_file("S07"), out)
     qtbot.waitUntil(lambda: job.finished, timeout=10_000)
     heartbeat.stop()
-    # The 99th percentile: a busy test machine may steal one slice, a blocking call would show in many.
-    assert sorted(gaps_ms)[int(len(gaps_ms) * 0.99)] < 50
+    while_running = seen[seen.index("running") : seen.index("done")]
+    assert while_running.count("beat") >= 5
+    assert while_running.count("running") >= 5
 
 
 def test_shutdown_is_quick_with_a_job_under_way(
