@@ -10,7 +10,6 @@ reflection, as in training: a heart on an empty field would be too easy. Fully s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +32,7 @@ from recon_backend.simulation.cine import (
 )
 from recon_backend.simulation.clips import VIDEO_SUFFIXES, cached_clip
 from recon_backend.simulation.videos import centre_cut
-from recon_backend.training.sources import members_of
+from recon_backend.training.sources import members_of, recording_of
 
 Kind = Literal["scan", "video", "cine", "kspace"]
 
@@ -152,21 +151,16 @@ def _with_blocks(cases: list[Case]) -> list[Case]:
     for case in cases:
         names.setdefault((case.group, case.kind), []).append(case.name)
     held_out = {key: set(members_of(group, "validation")) for key, group in names.items()}
-    several = {key: len({_recording(name) for name in group}) > 1 for key, group in names.items()}
+    several = {key: len({recording_of(name) for name in group}) > 1 for key, group in names.items()}
     complete = []
     for case in cases:
         key = case.group, case.kind
         if case.kind != "scan":
             # Where all names differ in a last number only, each is a recording of its own.
-            block = _recording(case.name) if several[key] else case.name
+            block = recording_of(case.name) if several[key] else case.name
             case = replace(case, block=block, held_out=case.name in held_out[key])
         complete.append(case)
     return complete
-
-
-def _recording(name: str) -> str:
-    """`cup_0.mp4` and `cup_1.mp4` are of the recording `cup`."""
-    return re.sub(r"_\d+$", "", Path(name).stem)
 
 
 def _limited(cases: list[Case], limit: int) -> list[Case]:

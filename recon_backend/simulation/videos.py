@@ -18,6 +18,7 @@ import numpy.typing as npt
 import scipy.ndimage
 
 from recon_backend.acquisition import Acquisition, Sampling
+from recon_backend.coils import root_sum_of_squares
 from recon_backend.fourier import NonuniformFourier, centred_fft
 from recon_backend.sampling.cartesian import published_mask, random_mask
 from recon_backend.sampling.radial import TINY_GOLDEN_ANGLE, radial_trajectory
@@ -142,7 +143,7 @@ def coil_images(
     """
     still = (np.exp(1j * phase) * (body + 1e-8)).astype(np.complex64)
     clean = (maps * body)[:, None] * (movie * still)[None]
-    rss = np.sqrt((np.abs(clean) ** 2).sum(axis=0))
+    rss = root_sum_of_squares(clean)
     peak = float(rss.max()) or 1.0
     clean /= np.float32(peak)
     return clean, (rss / peak).astype(np.float32)
@@ -212,7 +213,7 @@ def simulate_measured(
         ranges: random ranges; the defaults of `SimulationRanges` if None.
         threads: threads for the non-uniform FFT; 0 = all.
     """
-    rss = np.sqrt((np.abs(images) ** 2).sum(axis=0))
+    rss = root_sum_of_squares(images)
     peak = float(rss.max()) or 1.0
     scaled = (images / np.float32(peak)).astype(np.complex64)
     acquisition = sample(scaled, sampling, rng, ranges or SimulationRanges(), threads=threads)

@@ -49,10 +49,11 @@ def split_of(name: str) -> Split:
 
     Segments of one recording (`cup_0.mp4`, `cup_1.mp4`) share their fate.
     """
-    return "validation" if _lot(_recording(name)) < VALIDATION_SHARE else "train"
+    return "validation" if _lot(recording_of(name)) < VALIDATION_SHARE else "train"
 
 
-def _recording(name: str) -> str:
+def recording_of(name: str) -> str:
+    """The recording that a clip is a segment of: `cup` for `cup_0.mp4` and `cup_1.mp4`."""
     return re.sub(r"_\d+$", "", Path(name).stem)
 
 
@@ -69,8 +70,8 @@ def members_of(names: Iterable[str], split: Split) -> list[str]:
     is nothing but them.
     """
     every = sorted(names)
-    several = len({_recording(name) for name in every}) > 1
-    lots = {name: _lot(_recording(name) if several else Path(name).stem) for name in every}
+    several = len({recording_of(name) for name in every}) > 1
+    lots = {name: _lot(recording_of(name) if several else Path(name).stem) for name in every}
     bound = max(VALIDATION_SHARE, np.nextafter(min(lots.values(), default=0.0), 1.0))
     return [name for name in every if (lots[name] < bound) == (split == "validation")]
 
