@@ -123,10 +123,14 @@ def _blockwise(
 ) -> Array:
     """Cover a series with blocks; `run(start, stop, size)` gives the magnitude of a block's frames."""
 
+    def length(size: int) -> int:
+        """Frames that a block of `size` runs at: a series that is shorter is continued to a usual length."""
+        usual = (length for length in _LENGTHS if frames <= length <= size)
+        return min(usual, default=size) if frames <= size else size
+
     def cover(size: int) -> Array:
         if frames <= size:
-            length = min((length for length in _LENGTHS if frames <= length <= size), default=size)
-            return run(0, frames, length)[:frames]
+            return run(0, frames, size)[:frames]
         starts = blocks.starts(frames, size)
         total = np.zeros((frames, *matrix), np.float32)
         weight = np.zeros(frames, np.float32)
@@ -138,9 +142,7 @@ def _blockwise(
         return total / weight[:, None, None]
 
     sizes = blocks.fitting(matrix, physical_memory())
-    # All blocks that hold the whole series run at the same length: one of them will do.
-    whole = [size for size in sizes if size >= frames]
-    return _smaller_if_full(cover, [*whole[-1:], *(size for size in sizes if size < frames)])
+    return _smaller_if_full(cover, list(dict.fromkeys(length(size) for size in sizes)))
 
 
 def padded(images: Array, axes: tuple[int, int]) -> Array:

@@ -54,11 +54,15 @@ class Cluster:
         with distributed.Client(self.scheduler_address, set_as_default=False) as client:
             client.wait_for_workers(count, timeout=120)
 
-    def close(self) -> None:
-        """End everything."""
+    def stop_workers(self) -> None:
+        """Leave the scheduler alone."""
         for worker in self._workers:
             worker.kill()
             worker.wait()
+
+    def close(self) -> None:
+        """End everything."""
+        self.stop_workers()
         self._scheduler.close()
         dask.config.set({"distributed.scheduler.allowed-failures": 3})
 
@@ -239,15 +243,13 @@ def test_a_cluster_that_is_not_there_is_named(
         list(reconstruct_on_cluster(address, jobs_of(tmp_path, 1)))
 
 
-def test_a_cluster_without_workers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_without_workers_is_given_up(
+    machines: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("recon_backend.cluster._NO_WORKERS_S", 0.1)
-    with (
-        distributed.LocalCluster(
-            n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
-        ) as empty,
-        pytest.raises(ReconstructionError, match="no workers"),
-    ):
-        list(reconstruct_on_cluster(empty.scheduler_address, jobs_of(tmp_path, 1)))
+    machines.stop_workers()
+    with pytest.raises(ReconstructionError, match="no workers"):
+        list(reconstruct_on_cluster(machines.scheduler_address, jobs_of(tmp_path, 1)))
 
 
 def test_workers_of_another_version_are_refused(

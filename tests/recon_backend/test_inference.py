@@ -119,6 +119,16 @@ def test_shorter_blocks_where_memory_does_not_suffice() -> None:
         inference.run_unet3d(SmallMemory(4), prepared, lambda _fraction: None)
 
 
+@pytest.mark.parametrize(
+    ("frames", "lengths"), [(7, [24, 12, 8]), (24, [24, 12, 12, 12]), (25, [32, 24, 12]), (50, [64, 48])]
+)
+def test_short_series_run_at_few_lengths_each_tried_once(frames: int, lengths: list[int]) -> None:
+    """A series is continued to the next usual length; less memory means fewer frames each time."""
+    model = SmallMemory(8 if frames == 7 else 12)
+    inference.run_unet3d(model, prepared_scan(frames), lambda _fraction: None)
+    assert model.seen[: len(lengths)] == lengths
+
+
 def test_padded_encoding_gives_the_same_lines() -> None:
     """Zero rows see the padded pixels, zero columns are lines that nobody acquired."""
     rng = np.random.default_rng(3)
