@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -245,14 +244,13 @@ def test_an_old_python_is_refused_in_one_sentence(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the fake interpreter is a link")
-def test_a_second_start_takes_less_than_two_seconds(tmp_path: Path, run: ModuleType) -> None:
+def test_a_second_start_installs_nothing(tmp_path: Path, run: ModuleType) -> None:
     shutil.copy(ROOT / "run.py", tmp_path / "run.py")
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "__main__.py").write_text("import sys; print(sys.argv[1:]); sys.exit(7)\n")
     run.environment_python().parent.mkdir(parents=True)
     run.environment_python().symlink_to(sys.executable)
     run.write_stamp({"reader": run.lock_digest("reader")}, interrupted=False)
-    start = time.perf_counter()
     # In the folder itself `python -m app` finds the program without an installed package.
     result = subprocess.run(
         [sys.executable, "run.py", "info", "a b.h5"],
@@ -261,9 +259,7 @@ def test_a_second_start_takes_less_than_two_seconds(tmp_path: Path, run: ModuleT
         text=True,
         check=False,
     )
-    seconds = time.perf_counter() - start
     assert (result.returncode, result.stdout) == (7, "['info', 'a b.h5']\n"), result.stderr
-    assert seconds < 2
 
 
 # --- the locks

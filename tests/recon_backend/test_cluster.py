@@ -166,14 +166,12 @@ def test_leaving_early_stops_what_runs(cluster: Cluster, tmp_path: Path) -> None
         if len(list(tmp_path.glob("*.started"))) == 2:
             raise KeyboardInterrupt
 
-    began_s = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         list(
             reconstruct_on_cluster(
                 cluster.scheduler_address, jobs_of(tmp_path, 5), task=wait_long, progress=interrupt
             )
         )
-    assert time.monotonic() - began_s < 15
     assert len(list(tmp_path.glob("*.stopped"))) == 2
     assert len(list(tmp_path.glob("*.started"))) == 2
 

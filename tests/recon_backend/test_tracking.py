@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -213,11 +212,10 @@ def test_a_step_that_reports_nothing_is_left_at_once_and_the_next_waits_for_it()
         order.append("never")
 
     threading.Timer(0.3, cancelled.set).start()
-    began_s = time.monotonic()
     with pytest.raises(Cancelled):
         Tracker(sink).run(Step("Deaf", "deaf", 1.0, 1.0), deaf)
     assert started.is_set()
-    assert time.monotonic() - began_s < 1.5
+    assert order == []  # nobody waited for the step
     assert tracking.work_goes_on()
     waited: list[str] = []
 
