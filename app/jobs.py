@@ -35,7 +35,7 @@ _STDERR_LINES = 200
 _SMALLEST_FRACTION_FOR_ESTIMATE = 0.05
 _QUIT_PATIENCE_MS = 800
 _KILL_PATIENCE_MS = 5000
-_LANE_OF = {"reconstruct": "device", "live": "live"}
+_LANE_OF = {"reconstruct": "device", "replicas": "device", "live": "live"}
 
 
 @dataclass(eq=False)

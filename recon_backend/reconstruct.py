@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -307,7 +307,6 @@ def _reconstruct_all(
     cache: ResultCache | None,
     reading_s: float | None,
 ) -> Iterator[tuple[str, Movie]]:
-    acquisition = preparation.acquisition
     missing = []
     for job in jobs:
         movie = cache.load(job.key) if cache is not None else None
@@ -315,27 +314,34 @@ def _reconstruct_all(
             missing.append(job)
         else:
             yield job.name, movie
-    preparing = Step(
-        "Preparing coils",
-        f"preparation/{acquisition.sampling}",
-        float(acquisition.kspace.size),
-        _GUESSED_PREPARATION_NS * 1e-9 * acquisition.kspace.size,
-    )
     if not missing:
         return
-    start = _start_step([job.name for job in missing])
-    first = ([start] if start is not None else []) + ([] if preparation.done else [preparing])
-    tracker.plan(first + [step for job in missing for step in job.steps])
-    if start is not None:
-        tracker.run(start, lambda _report: _start(request))
-    if not preparation.done:
-        tracker.run(preparing, preparation.get)
+    opening = _opening(preparation, [job.name for job in missing], request)
+    tracker.plan([step for step, _ in opening] + [step for job in missing for step in job.steps])
+    for step, work in opening:
+        tracker.run(step, work)
     for job in missing:
         seconds = {} if reading_s is None else {"reading": reading_s}
-        movie = _one(preparation, job, tracker, request, seconds)
+        movie, _ = _one(preparation, job, tracker, request, seconds)
         if cache is not None:
             cache.store(job.key, movie)
         yield job.name, movie
+
+
+def _opening(
+    preparation: Preparation, names: Sequence[str], request: str
+) -> list[tuple[Step, Callable[[Callable[[float], None]], object]]]:
+    """The steps before the first method, each with its work: the framework, and what the methods share."""
+    found: list[tuple[Step, Callable[[Callable[[float], None]], object]]] = []
+    start = _start_step(names)
+    if start is not None:
+        found.append((start, lambda _report: _start(request)))
+    if not preparation.done:
+        samples = preparation.acquisition.kspace.size
+        kind = f"preparation/{preparation.acquisition.sampling}"
+        preparing = Step("Preparing coils", kind, float(samples), _GUESSED_PREPARATION_NS * 1e-9 * samples)
+        found.append((preparing, preparation.get))
+    return found
 
 
 def _start_step(names: Sequence[str]) -> Step | None:
@@ -364,9 +370,14 @@ class _Run:
         self._prepared = prepared
         self._job = job
         self._network: Any = None
+        self._instead = ""
         self.found: dict[str, Any] = {}
         self.notes: list[str] = []
         self.device = "cpu (finufft)"
+
+    def exchange(self, kspace: npt.NDArray[np.complex64]) -> None:
+        """Put other data of the same shape in the place of the scan's; maps, scale and the rest stay."""
+        self._prepared = replace(self._prepared, kspace=kspace, _block=None)
 
     def load(self, request: str) -> None:
         """Load the method's model, in the precision that suits the device."""
@@ -379,6 +390,7 @@ class _Run:
         """Frames (frame, y, x); where a GPU's memory does not suffice, the CPU computes."""
         if self._job.name == methods.GRIDDED:
             return _gridded(self._prepared, self._job.parameters["combination"], report)
+        request = self._instead or request
         try:
             return self._on(request, report)
         except device.memory_errors() as error:
@@ -389,6 +401,7 @@ class _Run:
         _LOGGER.warning("%s: %s", self._job.name, self.notes[-1])
         if self._job.model is not None:
             self.load("cpu")
+        self._instead = "cpu"
         return self._on("cpu", report)
 
     def _on(self, request: str, report: Callable[[float], None]) -> npt.NDArray[np.float32]:
@@ -406,7 +419,7 @@ class _Run:
 
 def _one(
     preparation: Preparation, job: _Job, tracker: Tracker, request: str, seconds: dict[str, float]
-) -> Movie:
+) -> tuple[Movie, _Run]:
     seconds["preparation"] = preparation.seconds
     prepared = preparation.get()
     run = _Run(prepared, job)
@@ -420,7 +433,7 @@ def _one(
     _warm.add(job.warm_kind)
     acquisition = prepared.acquisition
     skipped = acquisition.frames - len(frames)
-    return Movie(
+    movie = Movie(
         frames=frames.astype(np.float32),
         pixel_spacing_mm=acquisition.pixel_spacing_mm,
         frame_times_s=acquisition.frame_times_s[skipped:],
@@ -439,6 +452,94 @@ def _one(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )
+    return movie, run
+
+
+class RepeatedMethods:
+    """Methods on one scan, each computed on the data as they are and then again on data that differ.
+
+    Coil compression, sensitivities, scale and the loaded model are those of the scan itself throughout, so
+    that what changes between the results comes from the data alone.
+
+    Args:
+        preparation: the scan.
+        names: names of methods.
+        again: how often each will be computed again.
+        what: what those computations are called ("replica").
+        tracker: runs the steps.
+        device: "auto", "cpu" or "gpu".
+        settings: name of the settings of compressed sensing.
+        combination: how gridding combines the coils.
+        shelf: models for some of the networks, instead of those that the shelf would give.
+
+    Raises:
+        ReconstructionError: a method is unknown, has no model for this sampling, or needs more frames.
+    """
+
+    def __init__(
+        self,
+        preparation: Preparation,
+        names: Sequence[str],
+        again: int,
+        what: str,
+        tracker: Tracker,
+        *,
+        device: str = "auto",
+        settings: str = DEFAULT_SETTINGS,
+        combination: Combination = "root_sum_of_squares",
+        shelf: Mapping[str, models.ShelfModel] | None = None,
+    ) -> None:
+        """Check everything before work begins."""
+        for name in names:
+            methods.check_method(name)
+        shelf = _with_given(preparation.acquisition, names, shelf)
+        _check_length(preparation.acquisition, shelf)
+        self._preparation = preparation
+        self._tracker = tracker
+        self._request = device
+        self._jobs = _jobs(preparation, names, shelf, named_settings(settings), combination, device)
+        self._repeats = {
+            job.name: [_again(job.step, f"{what} {number} of {again}") for number in range(1, again + 1)]
+            for job in self._jobs
+        }
+        self._run: _Run | None = None
+
+    def prepare(self) -> Prepared:
+        """Plan all steps and do what the methods share; to be called before `first`."""
+        names = [job.name for job in self._jobs]
+        opening = _opening(self._preparation, names, self._request)
+        steps = [step for step, _ in opening]
+        for job in self._jobs:
+            steps += [*job.steps, *self._repeats[job.name]]
+        self._tracker.plan(steps)
+        for step, work in opening:
+            self._tracker.run(step, work)
+        return self._preparation.get()
+
+    def first(self, name: str) -> Movie:
+        """The movie of the scan as it is, as `reconstruct` makes it."""
+        job = next(job for job in self._jobs if job.name == name)
+        movie, self._run = _one(self._preparation, job, self._tracker, self._request, {})
+        return movie
+
+    def again(self, name: str, number: int, kspace: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]:
+        """Magnitude (frame, y, x) by the method that `first` was called for last.
+
+        Args:
+            name: the method.
+            number: which of the repetitions, from 0.
+            kspace: takes the place of `Prepared.kspace`.
+        """
+        assert self._run is not None
+        self._run.exchange(kspace)
+        frames = self._tracker.run(self._repeats[name][number], partial(self._run.compute, self._request))
+        return frames.astype(np.float32)
+
+
+def _again(step: Step, label: str) -> Step:
+    """A method's step once more, when nothing needs to be compiled."""
+    warm = step.kind if step.kind.endswith("/warm") else step.like
+    return replace(step, label=f"{step.label}: {label}", kind=warm, like="")
 
 
 def _model_record(model: models.ShelfModel | None) -> dict[str, Any] | None:

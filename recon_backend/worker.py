@@ -6,9 +6,9 @@ second thread takes the requests, so `cancel` is heard at once and takes effect 
 report. When standard input ends, the running job is cancelled and the process exits: a worker never outlives
 its window.
 
-Requests are `inspect`, `preview`, `reconstruct`, `live`, `methods`, `forget`, `cancel` and `quit`; events are
-`hello`, `started`, `progress`, `movie`, `frame`, `result`, `error` and `cancelled`. Every job ends with
-exactly one of the last three.
+Requests are `inspect`, `preview`, `reconstruct`, `replicas`, `live`, `methods`, `forget`, `cancel` and
+`quit`; events are `hello`, `started`, `progress`, `movie`, `replicas`, `frame`, `result`, `error` and
+`cancelled`. Every job ends with exactly one of the last three.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from recon_backend.acquisition import Acquisition
     from recon_backend.jobs import FinishedMovie
     from recon_backend.movie import Movie
+    from recon_backend.pseudo_replica import FinishedReplicas
 
 Request = dict[str, Any]
 JobId = str | int
@@ -41,6 +42,8 @@ SCHEMA = 1
 PREVIEW_FRAMES = 24
 DEVICES = ("auto", "cpu", "gpu")
 
+_NICE = 5
+"""Below the window: who reads while scans are reconstructed must not see movies stutter."""
 _READING_SHARE = 0.05
 _PROGRESS_INTERVAL_S = 0.1
 
@@ -75,6 +78,21 @@ class Backend(Protocol):
         use_cache: bool,
     ) -> Iterator[FinishedMovie]:
         """Write one movie a method into the folder `out`, yielding each when it is on disk."""
+
+    def replicas(
+        self,
+        path: Path,
+        methods: Sequence[str],
+        out: Path,
+        device: str,
+        progress: ProgressCallback,
+        *,
+        options: ReconstructionOptions,
+        count: int | None,
+        seed: int,
+        regions: Path | None,
+    ) -> Iterator[FinishedReplicas]:
+        """Write one file of pseudo-replicas a method into the folder `out`, yielding each in time."""
 
     def methods(self) -> Sequence[Mapping[str, Any]]:
         """Name, label, samplings and model of each method at hand."""
@@ -121,6 +139,33 @@ class ReconstructionBackend:
             device=device,
             options=options,
             cache=user_cache() if use_cache else None,
+            progress=lambda status: progress(status.phase, status.fraction, status.remaining_s),
+        )
+
+    def replicas(
+        self,
+        path: Path,
+        methods: Sequence[str],
+        out: Path,
+        device: str,
+        progress: ProgressCallback,
+        *,
+        options: ReconstructionOptions,
+        count: int | None,
+        seed: int,
+        regions: Path | None,
+    ) -> Iterator[FinishedReplicas]:
+        """See `recon_backend.pseudo_replica.replicate_file`."""
+        from recon_backend.pseudo_replica import DEFAULT_COUNT, ReplicaSettings, read_masks, replicate_file
+
+        return replicate_file(
+            path,
+            methods,
+            out,
+            ReplicaSettings(DEFAULT_COUNT if count is None else count, seed),
+            regions=read_masks(regions) if regions is not None else None,
+            options=options,
+            device=device,
             progress=lambda status: progress(status.phase, status.fraction, status.remaining_s),
         )
 
@@ -186,6 +231,7 @@ class _Worker:
             "inspect": self._inspect,
             "preview": self._preview,
             "reconstruct": self._reconstruct,
+            "replicas": self._replicas,
             "methods": self._methods,
             "forget": self._forget,
             "live": self._live,
@@ -294,18 +340,10 @@ class _Worker:
 
     def _reconstruct(self, job: _Job) -> None:
         path, out = _path_of(job.request, "path"), _path_of(job.request, "out")
-        methods = job.request.get("methods")
-        if not isinstance(methods, list) or not methods or not all(isinstance(name, str) for name in methods):
-            raise _RequestError("'reconstruct' needs 'methods', a list of method names.")
-        device = job.request.get("device", DEVICES[0])
-        if device not in DEVICES:
-            raise _RequestError(f"the device is {device!r}; expected one of {', '.join(DEVICES)}.")
+        methods, device, options = _choices(job.request)
         use_cache = job.request.get("cache", True)
         if not isinstance(use_cache, bool):
             raise _RequestError(f"'cache' is {use_cache!r}; expected true or false.")
-        options = job.request.get("options", {})
-        if not isinstance(options, dict):
-            raise _RequestError(f"'options' is {options!r}; expected an object.")
         movies: dict[str, str] = {}
         for movie in self._backend.reconstruct(
             path,
@@ -313,7 +351,7 @@ class _Worker:
             out,
             device,
             self._progress_of(job),
-            options=ReconstructionOptions.from_dict(options),
+            options=options,
             use_cache=use_cache,
         ):
             movies[movie.method] = str(movie.path)
@@ -326,6 +364,36 @@ class _Worker:
                 cached=movie.cached,
             )
         self._end(job, "result", movies=movies)
+
+    def _replicas(self, job: _Job) -> None:
+        """Measure noise by replicas; `regions` names an archive of masks (`pseudo_replica.read_masks`)."""
+        path, out = _path_of(job.request, "path"), _path_of(job.request, "out")
+        methods, device, options = _choices(job.request)
+        count, seed = job.request.get("count"), job.request.get("seed", 0)
+        if not (count is None or type(count) is int) or type(seed) is not int:
+            raise _RequestError("'count' and 'seed' of 'replicas' are whole numbers.")
+        regions = _path_of(job.request, "regions") if job.request.get("regions") is not None else None
+        files: dict[str, str] = {}
+        for done in self._backend.replicas(
+            path,
+            methods,
+            out,
+            device,
+            self._progress_of(job),
+            options=options,
+            count=count,
+            seed=seed,
+            regions=regions,
+        ):
+            files[done.method] = str(done.path)
+            self._emit(
+                "replicas",
+                id=job.identifier,
+                method=done.method,
+                path=str(done.path),
+                seconds_per_replica=done.seconds_per_replica,
+            )
+        self._end(job, "result", files=files)
 
     def _live(self, job: _Job) -> None:
         """Play a raw file live; the images lie in the ring file (`recon_backend.live`)."""
@@ -411,6 +479,20 @@ def _path_of(request: Request, key: str) -> Path:
     return Path(value)
 
 
+def _choices(request: Request) -> tuple[list[str], str, ReconstructionOptions]:
+    """Methods, device and options of a request that reconstructs."""
+    methods = request.get("methods")
+    if not isinstance(methods, list) or not methods or not all(isinstance(name, str) for name in methods):
+        raise _RequestError(f"'{request['command']}' needs 'methods', a list of method names.")
+    device = request.get("device", DEVICES[0])
+    if device not in DEVICES:
+        raise _RequestError(f"the device is {device!r}; expected one of {', '.join(DEVICES)}.")
+    options = request.get("options", {})
+    if not isinstance(options, dict):
+        raise _RequestError(f"'options' is {options!r}; expected an object.")
+    return methods, str(device), ReconstructionOptions.from_dict(options)
+
+
 def _described(error: Exception) -> dict[str, str]:
     """Code, one sentence and advice for an error event."""
     if isinstance(error, _RequestError):
@@ -461,6 +543,8 @@ def _part(progress: ProgressCallback, start: float, stop: float) -> ProgressCall
 
 def main() -> None:
     """Keep standard output for the protocol, send everything else to standard error, and serve."""
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.stdout = sys.stderr

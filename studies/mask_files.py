@@ -223,19 +223,52 @@ def nifti_bytes(mask: MaskMovie) -> bytes:
     """The file's content, not compressed: header, four bytes that say "no extension", labels."""
     frames, rows, columns = mask.labels.shape
     spacing_y, spacing_x = mask.pixel_spacing_mm
-    if max(frames, rows, columns) > 32767:
+    header = nifti_header(
+        (columns, rows, 1, frames),
+        (spacing_x, spacing_y, 1.0, mask.frame_time_s),
+        data_type=2,  # unsigned byte
+        bits=8,
+        description=b"0 nothing, 1 signal, 2 background, 3 both",
+    )
+    return header + np.ascontiguousarray(mask.labels, np.uint8).tobytes()
+
+
+def nifti_header(
+    sizes: tuple[int, int, int, int],
+    steps: tuple[float, float, float, float],
+    *,
+    data_type: int,
+    bits: int,
+    description: bytes,
+    first_time_s: float = 0.0,
+) -> bytes:
+    """Everything before the data of a NIfTI-1 file: header and four bytes that say "no extension".
+
+    Args:
+        sizes: (x, y, z, t).
+        steps: mm, mm, mm, s.
+        data_type: NIfTI's code.
+        bits: of a value.
+        description: at most 79 bytes.
+        first_time_s: time of the first frame.
+
+    Raises:
+        StudyError: An axis is too long for the format.
+    """
+    if max(sizes) > 32767:
         raise StudyError("A NIfTI file holds at most 32767 pixels or frames along an axis.")
     header = bytearray(NIFTI_HEADER)
     struct.pack_into("<i", header, 0, NIFTI_HEADER)
     struct.pack_into("<c", header, 38, b"r")
-    struct.pack_into("<8h", header, 40, 4, columns, rows, 1, frames, 1, 1, 1)
-    struct.pack_into("<hh", header, 70, 2, 8)  # unsigned byte, 8 bits
-    struct.pack_into("<8f", header, 76, 1.0, spacing_x, spacing_y, 1.0, mask.frame_time_s, 0, 0, 0)
+    struct.pack_into("<8h", header, 40, 4, *sizes, 1, 1, 1)
+    struct.pack_into("<hh", header, 70, data_type, bits)
+    struct.pack_into("<8f", header, 76, 1.0, *steps, 0, 0, 0)
     struct.pack_into("<3f", header, 108, NIFTI_OFFSET, 1.0, 0.0)  # offset of the data; scaling by 1, plus 0
     struct.pack_into("<B", header, 123, 2 | 8)  # millimetres and seconds
-    struct.pack_into("<80s", header, 148, b"0 nothing, 1 signal, 2 background, 3 both")
+    struct.pack_into("<f", header, 136, first_time_s)
+    struct.pack_into("<80s", header, 148, description)
     struct.pack_into("<4s", header, 344, b"n+1\0")
-    return bytes(header) + bytes(4) + np.ascontiguousarray(mask.labels, np.uint8).tobytes()
+    return bytes(header) + bytes(4)
 
 
 def _parse_nifti(content: bytes) -> MaskMovie:

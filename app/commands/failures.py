@@ -12,7 +12,8 @@ INSTALL_HINTS = {
     "tensorflow": "recon",
     "keras": "recon",
     "finufft": "recon",
-    "av": "train",
+    "av": "export",
+    "pydicom": "export",
 }
 
 

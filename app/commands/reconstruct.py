@@ -33,6 +33,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--out", type=Path, required=True, metavar="DIR", help="folder for <file>_<method>.h5"
     )
     add_device_option(parser)
+    add_reconstruction_options(parser)
+    add_cache_option(parser)
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="spread the files over the Dask cluster at this address, such as tcp://host:8786; files and DIR "
+        "must be reachable from its workers by the same paths",
+    )
+    parser.set_defaults(run=run)
+
+
+def add_reconstruction_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `reconstruction_options` reads."""
     add_settings_option(parser)
     parser.add_argument(
         "--sensitivities",
@@ -59,17 +72,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="a model of the shelf (`blindcine models list`) to use instead of the one that its method takes "
         "by default; can be given several times",
     )
-    add_cache_option(parser)
-    parser.add_argument(
-        "--cluster",
-        metavar="ADDRESS",
-        help="spread the files over the Dask cluster at this address, such as tcp://host:8786; files and DIR "
-        "must be reachable from its workers by the same paths",
-    )
-    parser.set_defaults(run=run)
 
 
-def _options(arguments: argparse.Namespace) -> ReconstructionOptions:
+def reconstruction_options(arguments: argparse.Namespace) -> ReconstructionOptions:
+    """What was chosen beside the methods. Raises ReconstructionError."""
     from recon_backend.options import ReconstructionOptions
 
     return ReconstructionOptions(
@@ -120,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.out,
                 arguments.device,
                 label,
-                options=_options(arguments),
+                options=reconstruction_options(arguments),
                 use_cache=arguments.use_cache,
                 on_movie=say_movie,
             )
@@ -142,7 +148,7 @@ def run_on_cluster(arguments: argparse.Namespace) -> int:
             tuple(arguments.method or [ALL]),
             arguments.out.absolute(),
             arguments.device,
-            _options(arguments),
+            reconstruction_options(arguments),
             arguments.use_cache,
         )
         for path in dict.fromkeys(arguments.files)

@@ -39,6 +39,7 @@ from app.jobs import Job
 from app.reconstruction_options import Options, described, known_options
 from app.session import SessionScan
 from app.widgets.elements import styled_label
+from app.widgets.export_button import ExportButton, MovieFile
 from app.widgets.job_list import JobList
 from app.widgets.live_view import LiveView
 from app.widgets.panel_row import PanelRow
@@ -104,6 +105,7 @@ class ReconstructPage(QWidget):
         self.start_button.clicked.connect(self._start)
         self.save_button = QPushButton(theme.icon("save"), " Save movies…")
         self.save_button.clicked.connect(self._save)
+        self.export_button = ExportButton(context, self._movies_to_export, self._grid_to_export)
         self.live = LiveView(context.jobs)
         self.live.running_changed.connect(self._on_live_changed)
         self.live.failed.connect(context.error)
@@ -201,6 +203,7 @@ class ReconstructPage(QWidget):
         header.setSpacing(14)
         header.addWidget(self._heading)
         header.addWidget(self._facts, 1)
+        header.addWidget(self.export_button)
         header.addWidget(self.save_button)
         movies = QWidget()
         column = QVBoxLayout(movies)
@@ -299,6 +302,7 @@ class ReconstructPage(QWidget):
         self.start_button.setEnabled(bool(scans and methods))
         scan = self._current_scan()
         self.save_button.setEnabled(scan is not None and bool(scan.movies))
+        self.export_button.setEnabled(self.export_button.running or self.save_button.isEnabled())
         self._refresh_live()
 
     def _offer_models(self, name: str, samplings: set[str]) -> None:
@@ -563,6 +567,24 @@ class ReconstructPage(QWidget):
             lambda: copy_movies(paths, folder),
             lambda count: self._context.message.emit(f"{count} movies were saved in {folder}."),
         )
+
+    def _movies_to_export(self) -> list[Path]:
+        scan = self._current_scan()
+        return list(scan.movies.values()) if scan is not None else []
+
+    def _grid_to_export(self) -> list[MovieFile]:
+        """The movies of the scan shown and of the other scans that are selected: a row each."""
+        shown = self._current_scan()
+        scans = [
+            scan for scan, item in self._items.items() if scan.movies and (item.isSelected() or scan is shown)
+        ]
+        samplings = {scan.sampling for scan in scans}
+        return [
+            (scan.sampling if len(samplings) == len(scans) else scan.name, method, scan.movies[method])
+            for scan in scans
+            for method in self._methods_of(scan)
+            if method in scan.movies
+        ]
 
 
 def copy_movies(paths: Sequence[Path], folder: Path) -> int:

@@ -22,6 +22,7 @@ from recon_backend.errors import FormatError, ReconstructionError
 from recon_backend.jobs import FinishedMovie
 from recon_backend.movie import Movie
 from recon_backend.options import ReconstructionOptions
+from recon_backend.pseudo_replica import FinishedReplicas
 from recon_backend.tracking import Step, Tracker
 from recon_backend.worker import ProgressCallback, ReconstructionBackend, serve
 
@@ -38,6 +39,7 @@ class FakeBackend:
         self.inspected: list[str] = []
         self.forgotten: list[str] = []
         self.options = ReconstructionOptions()
+        self.asked: dict[str, Any] = {}
 
     def inspect(self, path: Path, progress: ProgressCallback) -> dict[str, Any]:
         self.inspected.append(path.name)
@@ -83,6 +85,13 @@ class FakeBackend:
             progress(f"{method} on {device}", index / len(methods))
             target = out / f"{path.stem}_{method}.h5"
             yield FinishedMovie(method, target, {"solve": 1.5}, cached=use_cache and index == 0)
+
+    def replicas(
+        self, path: Path, methods: Sequence[str], out: Path, device: str, *asked: Any, **settings: Any
+    ) -> Iterator[FinishedReplicas]:
+        self.asked = {"device": device, **settings}
+        for method in methods:
+            yield FinishedReplicas(method, out / f"{path.stem}_{method}_replicas.h5", 0.25)
 
     def methods(self) -> list[dict[str, Any]]:
         return [{"name": "gridded", "label": "Gridded", "sampling": ["radial"], "model": None}]
@@ -207,6 +216,22 @@ def test_reconstruct_tells_each_movie(session: Session) -> None:
     assert "settings is 'best', but one of" in session.until("error")[-1]["message"]
 
 
+def test_replicas_tell_each_method_and_default_to_the_backends_count(session: Session) -> None:
+    request = {"id": 1, "command": "replicas", "path": "/x/a.h5", "methods": ["gridded"], "out": "/y"}
+    session.send(request)
+    events = session.until("result")
+    path = str(Path("/y/a_gridded_replicas.h5"))
+    told = {"event": "replicas", "id": 1, "method": "gridded", "path": path, "seconds_per_replica": 0.25}
+    assert events[1] == told and events[-1]["files"] == {"gridded": path}
+    plain = {"device": "auto", "options": ReconstructionOptions(), "count": None, "seed": 0, "regions": None}
+    assert session.backend.asked == plain
+    chosen = {"count": 12, "seed": 3, "regions": "/m.npz", "device": "cpu", "options": {"settings": "fast"}}
+    session.send(request | chosen)
+    session.until("result")
+    regions, options = Path("/m.npz"), ReconstructionOptions("fast")
+    assert session.backend.asked == chosen | {"regions": regions, "options": options}
+
+
 def test_forget_names_raw_files_by_checksum(session: Session) -> None:
     session.send({"id": 1, "command": "forget", "raw_sha256": ["ab", "cd"]})
     assert session.until("result")[-1] == {"event": "result", "id": 1, "forgotten": 3}
@@ -272,6 +297,9 @@ def test_a_failed_job_is_told_and_the_next_one_runs(
         b'{"id": 3, "command": "reconstruct", "path": "x", "out": "y", "methods": ["a"], "device": "tpu"}',
         b'{"id": 3, "command": "reconstruct", "path": "x", "out": "y", "methods": ["a"], "cache": 1}',
         b'{"id": 3, "command": "reconstruct", "path": "x", "out": "y", "methods": ["a"], "options": "fast"}',
+        b'{"id": 3, "command": "replicas", "path": "x", "out": "y", "methods": "a"}',
+        b'{"id": 3, "command": "replicas", "path": "x", "out": "y", "methods": ["a"], "count": 2.5}',
+        b'{"id": 3, "command": "replicas", "path": "x", "out": "y", "methods": ["a"], "regions": 1}',
         b'{"id": 3, "command": "forget", "raw_sha256": "ab"}',
         b"\xff\xfe",
         b"[" * 100_000,
