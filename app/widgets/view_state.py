@@ -4,6 +4,9 @@ One object, many panels: a panel never keeps a view of its own, so panels cannot
 look brighter, larger or smoother than its neighbour, which in a blinded reading would be a hint. Image
 coordinates have the centre of pixel (column i, row j) at (x, y) = (i, j); pixel (0, 0) thus covers −0.5 …
 0.5.
+
+By default an image pixel covers a whole number of the screen's own pixels, n × n of the same grey: nothing
+between the data and the eye is interpolated, and no pixel is broader than its neighbour.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
 Interpolation = Literal["smooth", "nearest"]
+"""How pixels are enlarged where they do not cover whole pixels of the screen."""
 
 MAXIMUM_ZOOM = 32.0
 _EIGHT_BIT_WINDOW = 255.0
@@ -48,10 +52,12 @@ def _to_grey(values: NDArray[Any], window: float, level: float) -> NDArray[np.ui
 class ViewState(QObject):
     """Centre, zoom, window and level that every panel of a clip obeys.
 
-    `zoom` is 1 when the whole image fits into a panel. `changed` is emitted once after any change.
+    `zoom` is 1 when the whole image fits into a panel (with integer scaling: at the largest whole number of
+    screen pixels that fits). `changed` is emitted once after any change.
     """
 
     changed = Signal()
+    integer_scaling_changed = Signal(bool)
 
     def __init__(self, parent: QObject | None = None) -> None:
         """Start with a unit image and the full 8-bit range."""
@@ -64,6 +70,13 @@ class ViewState(QObject):
         self._default_levels = (_EIGHT_BIT_WINDOW, _EIGHT_BIT_LEVEL)
         self._levels = self._default_levels
         self._interpolation: Interpolation = "smooth"
+        self._integer_scaling = True
+        self._version = 0
+
+    @property
+    def version(self) -> int:
+        """A number that is another after every change, for what is computed from the view and kept."""
+        return self._version
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -97,8 +110,13 @@ class ViewState(QObject):
 
     @property
     def interpolation(self) -> Interpolation:
-        """How pixels are enlarged, the same for all panels: "smooth" is bilinear."""
+        """How pixels are enlarged without integer scaling, the same for all panels: "smooth" is bilinear."""
         return self._interpolation
+
+    @property
+    def integer_scaling(self) -> bool:
+        """Whether an image pixel covers a whole number of screen pixels; else the image fills the panel."""
+        return self._integer_scaling
 
     def set_image(
         self,
@@ -137,24 +155,24 @@ class ViewState(QObject):
         self._levels = levels
         self._zoom = 1.0
         self._centre = self._middle()
-        self.changed.emit()
+        self._tell()
 
     def reset_view(self) -> None:
         """Show the whole image."""
         self._zoom = 1.0
         self._centre = self._middle()
-        self.changed.emit()
+        self._tell()
 
     def reset_levels(self) -> None:
         """Return to the clip's own window and level."""
         self._levels = self._default_levels
-        self.changed.emit()
+        self._tell()
 
     def set_levels(self, window: float, level: float) -> None:
         """Set window and level in data units; the window is kept at 1 % of the default window or more."""
         smallest = self._default_levels[0] / 100
         self._levels = (max(window, smallest), level)
-        self.changed.emit()
+        self._tell()
 
     def drag_levels(self, right: float, down: float) -> None:
         """Change window and level by a mouse movement in screen pixels: right is wider, down is brighter."""
@@ -167,22 +185,33 @@ class ViewState(QObject):
         ratio = self._zoom / zoom
         self._zoom = zoom
         self._centre = self._within(x + (self._centre[0] - x) * ratio, y + (self._centre[1] - y) * ratio)
-        self.changed.emit()
+        self._tell()
 
     def set_view(self, x: float, y: float, zoom: float) -> None:
         """Show the image point (x, y) in the middle at a zoom of 1 … 32."""
         self._zoom = min(max(zoom, 1.0), MAXIMUM_ZOOM)
         self._centre = self._within(x, y)
-        self.changed.emit()
+        self._tell()
 
     def pan(self, right: float, down: float) -> None:
         """Move the image by (right, down) image pixels."""
         self._centre = self._within(self._centre[0] - right, self._centre[1] - down)
-        self.changed.emit()
+        self._tell()
 
     def set_interpolation(self, interpolation: Interpolation) -> None:
-        """Choose how all panels enlarge pixels."""
+        """Choose how all panels enlarge pixels where they do not cover whole pixels of the screen."""
         self._interpolation = interpolation
+        self._tell()
+
+    def set_integer_scaling(self, integer_scaling: bool) -> None:
+        """Let an image pixel cover a whole number of screen pixels, or let the image fill the panel."""
+        if integer_scaling != self._integer_scaling:
+            self._integer_scaling = integer_scaling
+            self._tell()
+            self.integer_scaling_changed.emit(integer_scaling)
+
+    def _tell(self) -> None:
+        self._version += 1
         self.changed.emit()
 
     def _middle(self) -> tuple[float, float]:
