@@ -89,11 +89,11 @@ def parse_changes(words: Sequence[str]) -> dict[str, Any]:
 
 def design(arguments: argparse.Namespace) -> int:
     """Write, change or check a protocol, and show what it makes of the scans and what they can show."""
-    from app.commands.study import open_study
+    from studies.study import Study
 
     if arguments.folder is None and arguments.protocol is None and arguments.out is None:
         raise CommandError("Name a study, a protocol to check with --protocol, or a new file with --out.")
-    study = None if arguments.folder is None else open_study(arguments.folder)
+    study = None if arguments.folder is None else Study.open(arguments.folder)
     found = _designed(arguments, study)
     if arguments.out is not None:
         found.save(arguments.out)
@@ -289,10 +289,10 @@ def say_capability(capability: Capability) -> None:
 
 def amend(arguments: argparse.Namespace) -> int:
     """Record an amendment of a locked study's protocol."""
-    from app.commands.study import open_study
+    from studies.study import Study
 
     changes = parse_changes(arguments.changes)
-    amendment = open_study(arguments.folder).amend(arguments.actor, arguments.reason, changes)
+    amendment = Study.open(arguments.folder).amend(arguments.actor, arguments.reason, changes)
     say(f"Recorded as event {amendment.sequence}: {amendment}")
     return 0
 

@@ -9,8 +9,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from app.commands.failures import CommandError
 from app.commands.terminal import progress_bar, say, say_json, say_table
 
 if TYPE_CHECKING:
+    from studies.drawings import Drawing
     from studies.repeatability import Repeatability
     from studies.roi_files import RoiFile
     from studies.shapes import Shapes
@@ -121,23 +121,15 @@ def _frames(text: str) -> tuple[int, int]:
 # --- measure
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """What is to be measured on a clip."""
-
-    shapes: TimedShapes
-    frame_range: tuple[int, int] | None = None
-
-
 def measure(arguments: argparse.Namespace) -> int:
     """Measure clips with shapes from a file and print means and SDs by opaque movie id.
 
     All clips are measured before the first is saved: where one is refused, none is.
     """
-    from app.commands.study import open_study
+    from studies.study import Study
     from studies.errors import StudyError
 
-    study = open_study(arguments.folder)
+    study = Study.open(arguments.folder)
     drawings = read_drawings(arguments.shapes, study, arguments.clip, other_image=arguments.other_image)
     columns = {**MEASURED, **(COMPANIONS if arguments.companions else {})}
     measured: list[tuple[str, Drawing, Mapping[str, Any]]] = []
@@ -155,7 +147,7 @@ def measure(arguments: argparse.Namespace) -> int:
     rows: list[tuple[object, ...]] = []
     warnings: Counter[str] = Counter()
     for clip_id, drawing, found in measured:
-        study.save_measurement(arguments.observer, clip_id, drawing.shapes.to_dict(), found)
+        study.save_measurement(arguments.observer, clip_id, drawing.to_dict(), found)
         for movie_id, value in found.items():
             rows.append((clip_id, movie_id, *(value[column] for column in columns)))
             warnings.update(value["warnings"])
@@ -231,7 +223,7 @@ def _adjusted(drawing: Drawing, arguments: argparse.Namespace, clip: Measurement
         drawn_in = (frame_range or (0, 0))[0] if arguments.drawn_in is None else arguments.drawn_in - 1
         search = {} if arguments.search is None else {"search_px": arguments.search}
         shapes = follow(clip.movies, shapes, reference_frame=drawn_in, **search)
-    return Drawing(shapes, frame_range)
+    return replace(drawing, shapes=shapes, frame_range=frame_range)
 
 
 def _with_width(shapes: Shapes, width_px: int) -> Shapes:
@@ -241,8 +233,8 @@ def _with_width(shapes: Shapes, width_px: int) -> Shapes:
 def _write_files(arguments: argparse.Namespace, clip: MeasurementClip, drawing: Drawing) -> None:
     """Masks, drawings and position-time images, under the clip's and movies' opaque ids."""
     from studies.mask_files import label_movie, write_mask
-    from studies.roi_files import RoiFile, movies_sha256, write_roi_file
-    from studies.yt_files import position_time, write_yt_csv, write_yt_png
+    from studies.roi_files import RoiFile, write_roi_file
+    from studies.yt_files import write_clip_profiles
 
     rows, columns = clip.movies.shape[2:]
     for folder in (arguments.masks, arguments.drawings, arguments.profiles):
@@ -252,28 +244,11 @@ def _write_files(arguments: argparse.Namespace, clip: MeasurementClip, drawing: 
         labels = label_movie(drawing.shapes, clip.frame_times_s, (rows, columns), clip.pixel_spacing_mm)
         write_mask(arguments.masks / f"{clip.clip_id}.{arguments.mask_format}", labels)
     if arguments.drawings is not None:
-        roi = RoiFile(
-            shapes=drawing.shapes,
-            image_shape=(rows, columns),
-            frames=clip.movies.shape[1],
-            pixel_spacing_mm=clip.pixel_spacing_mm,
-            movies_sha256=movies_sha256(clip.movies),
-            author=arguments.observer,
-            time_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-            tool=f"blindcine {__version__}",
-            frame_range=drawing.frame_range,
-        )
+        roi = RoiFile.of(clip, drawing, author=arguments.observer, tool=f"blindcine {__version__}")
         write_roi_file(arguments.drawings / f"{clip.clip_id}.json", roi)
     line = drawing.shapes.drawing.line
     if arguments.profiles is not None and line is not None:
-        images = [
-            position_time(movie, line, clip.pixel_spacing_mm, clip.frame_times_s) for movie in clip.movies
-        ]
-        grey_range = min(float(i.values.min()) for i in images), max(float(i.values.max()) for i in images)
-        for movie_id, image in zip(clip.movie_ids, images, strict=True):
-            stem = f"{clip.clip_id}_{movie_id}_yt"
-            write_yt_csv(arguments.profiles / f"{stem}.csv", image)
-            write_yt_png(arguments.profiles / f"{stem}.png", image, grey_range=grey_range)
+        write_clip_profiles(arguments.profiles, clip, line)
 
 
 def read_drawings(
@@ -291,22 +266,22 @@ def read_drawings(
         CommandError: the file is not JSON, or has nothing for the study or the clip.
         StudyError: a shape is not acceptable, or a drawing does not belong on the movies.
     """
+    from studies.drawings import Drawing
     from studies.roi_files import SCHEMA, RoiFile
-    from studies.timed_shapes import TimedShapes
 
     clip_ids = [clip.clip_id for clip in study.clips]
     data = _json_object(path)
     if data.get("schema") == SCHEMA:
         return _drawing_of(path, RoiFile.from_dict(data), study, clip_id, other_image)
     if "schema" in data:
-        found = dict.fromkeys(clip_ids, Drawing(TimedShapes.from_dict(data)))
+        found = dict.fromkeys(clip_ids, Drawing.from_dict(data))
     else:
         unknown = sorted(set(data) - set(clip_ids))
         if unknown:
             raise CommandError(
                 f"{path}: the study has no clip '{unknown[0]}'; `blindcine study status` prints the ids."
             )
-        found = {name: Drawing(TimedShapes.from_dict(value)) for name, value in data.items()}
+        found = {name: Drawing.from_dict(value) for name, value in data.items()}
     if clip_id is None:
         return found
     if clip_id not in found:
@@ -328,6 +303,7 @@ def _drawing_of(
     path: Path, roi: RoiFile, study: Study, clip_id: str | None, other_image: bool
 ) -> dict[str, Drawing]:
     """A drawing on the clip that was asked for, else on the one whose movies it was made on."""
+    from studies.drawings import Drawing
     from studies.roi_files import movies_sha256
 
     drawing = Drawing(roi.shapes, roi.frame_range)
@@ -347,10 +323,10 @@ def _drawing_of(
 
 def repeatability(arguments: argparse.Namespace) -> int:
     """Compare two sets of measurements and print how well they agree."""
-    from app.commands.study import open_study
+    from studies.study import Study
     from studies.repeatability import compare_sets, latest_set, repeated_sets
 
-    study = open_study(arguments.folder)
+    study = Study.open(arguments.folder)
     if arguments.observer is not None:
         names = (f"{arguments.observer}, first", f"{arguments.observer}, latest")
         first, second = repeated_sets(study, arguments.observer)
