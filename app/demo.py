@@ -271,7 +271,7 @@ def strata(subject: str, plane: str, sampling: str) -> tuple[str, str, str]:
 def read_and_export(study: Study, folder: Path, scans: Sequence[DemoScan]) -> dict[str, Path]:
     """Let the script read and measure, unblind the study, export it, and return the files by their names."""
     from studies.report import export
-    from studies.report_figures import panel_png
+    from studies.report.figures import panel_png
 
     if study.phase == "reading":
         scan_of = {strata(scan.subject_name, scan.plane, scan.sampling): scan for scan in scans}
@@ -289,7 +289,7 @@ def read_and_export(study: Study, folder: Path, scans: Sequence[DemoScan]) -> di
     exported = export(study, folder / "results")
     panel = folder / "results" / "panel.png"
     panel_png(study.load_clip(study.schedule(SCRIPTED_READER)[0]), panel)
-    return {**{path.name: path for path in exported.paths}, "blinded panel": panel}
+    return {**{path.name: path for path in exported.documents}, "blinded panel": panel}
 
 
 def read_by_script(

@@ -1,25 +1,20 @@
-"""Results: how far the study has come while it is blinded, the act of unblinding, and the tables after it.
+"""Results: how far the study has come while it is blinded, the act of unblinding, and the report after it.
 
-Before unblinding this page shows counts only. Afterwards every plane × sampling has one table as in the
-paper: mean ± SD of each endpoint by method with its omnibus and pairwise p values, exact (the default) or as
-published. All numbers are those of `studies.report_analysis`, computed on a thread.
+Before unblinding this page shows counts only. Afterwards it shows what the report says: the primary result in
+words, what it does not show, the paper's tables, every stratum with its figures, and the readers. Statistics,
+figures and files are made on threads; an export can be cancelled until its first file is written.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QUrl
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QCheckBox,
-    QComboBox,
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -34,20 +29,18 @@ from PySide6.QtWidgets import (
 
 from app import theme
 from app.context import AppContext
+from app.task_progress import TaskProgress
 from app.widgets.elements import say, styled_label
+from app.widgets.results_view import Results, ResultsView, card, muted
 from studies.errors import StudyError
 from studies.study import Study
 
 if TYPE_CHECKING:
     from studies.report import Exported
-    from studies.report_analysis import EndpointGroup, Group
-    from studies.statistics import EndpointResult
+    from studies.report.analysis import Analysis
+    from studies.report.drawing import Drawing
 
-_DIGITS = {"rank": 2, "snr": 1, "es": 3, "std_es": 3, "edge_width": 1}
 _WIDEST_STATUS = 720
-_NARROWEST_COLUMN = 92
-_EXACT = "exact"
-_PUBLISHED = "published"
 
 
 class ResultsPage(QWidget):
@@ -70,14 +63,16 @@ class ResultsPage(QWidget):
         self._message = styled_label("muted")
         self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.status = _StatusView()
-        self.tables = _TablesView()
+        self.report = ResultsView()
+        self._export: TaskProgress | None = None
         self._stack = QStackedLayout(self)
-        for view in (self._message, self.status, self.tables):
+        for view in (self._message, self.status, self.report):
             self._stack.addWidget(view)
         self.status.unblind.clicked.connect(self.unblind)
         self.status.check.clicked.connect(self.check)
-        self.tables.check.clicked.connect(self.check)
-        self.tables.export.clicked.connect(self.export)
+        self.report.check.clicked.connect(self.check)
+        self.report.export.clicked.connect(self.export)
+        self.report.cancel.clicked.connect(self.cancel_export)
         context.study_changed.connect(self.refresh)
         self.refresh()
 
@@ -103,10 +98,10 @@ class ResultsPage(QWidget):
             self.status.show_study(study)
             self._stack.setCurrentWidget(self.status)
         else:
-            self._stack.setCurrentWidget(self.tables)
+            self._stack.setCurrentWidget(self.report)
             if study is not self._analysed:
                 self._analysed = study
-                self.tables.show_waiting(study.name)
+                self.report.show_waiting(study.name)
                 self._context.tasks.submit(partial(_analyse, study), partial(self._show, study), self._fail)
 
     def unblind(self) -> None:
@@ -151,26 +146,42 @@ class ResultsPage(QWidget):
             )
 
     def export(self) -> None:
-        """Ask for a folder and write the tables and the report there."""
+        """Ask for a folder and write the report there."""
         study = self._context.study
-        if study is None:
+        if study is None or self._export is not None:
             return
         start = str(study.folder.parent)
         folder = self._context.dialogs.choose_folder(self, "Export the results to", start)
         if folder is not None:
-            self.tables.export.setEnabled(False)
-            self._say("Writing …", "muted")
+            progress = TaskProgress(self)
+            progress.advanced.connect(self.report.show_progress)
+            self._export = progress
+            self.report.set_exporting(True)
+            self._say("", "muted")
             self._context.tasks.submit(
-                partial(_export, study, folder), self._on_exported, self._on_export_failed
+                partial(_export, study, folder, progress), self._on_exported, self._on_export_failed
             )
 
-    def _show(self, study: Study, groups: list[Group]) -> None:
+    def cancel_export(self) -> None:
+        """End the export before it writes its first file."""
+        if self._export is not None:
+            self._export.cancel()
+            self.report.show_progress("Cancelling", 0.0)
+
+    def _show(self, study: Study, results: Results) -> None:
         if study is self._context.study:
-            self.tables.show_groups(study.name, study.protocol.alpha, groups)
+            self.report.show_results(study.name, results)
+            self._context.tasks.submit(
+                partial(_panels, study, results.analysis), partial(self._show_panels, study), self._fail
+            )
+
+    def _show_panels(self, study: Study, drawings: list[Drawing]) -> None:
+        if study is self._context.study:
+            self.report.add_drawings(drawings)
 
     def _fail(self, error: BaseException) -> None:
         self._analysed = None
-        self.tables.say(str(error), "error")
+        self.report.say(str(error), "error")
         self._context.report(error)
 
     def _on_unblinded(self) -> None:
@@ -186,11 +197,18 @@ class ResultsPage(QWidget):
         self.status.say(str(error), "error")
 
     def _on_exported(self, exported: Exported) -> None:
-        self.tables.export.setEnabled(True)
-        self.tables.show_exported(exported.report)
+        self._export = None
+        self.report.set_exporting(False)
+        self.report.show_exported(exported)
 
     def _on_export_failed(self, error: BaseException) -> None:
-        self.tables.export.setEnabled(True)
+        from studies.report import ExportCancelled
+
+        self._export = None
+        self.report.set_exporting(False)
+        if isinstance(error, ExportCancelled):
+            self._say("The export was cancelled; nothing was written.", "muted")
+            return
         self._say(str(error), "error")
         if not isinstance(error, StudyError):
             self._context.report(error)
@@ -202,21 +220,35 @@ class ResultsPage(QWidget):
 
     def _say(self, text: str, role: str) -> None:
         view = self._stack.currentWidget()
-        if isinstance(view, (_StatusView, _TablesView)):
+        if isinstance(view, (_StatusView, ResultsView)):
             view.say(text, role)
 
 
-def _analyse(study: Study) -> list[Group]:
-    from studies.report_analysis import analyse
-    from studies.report_tables import tables_of
+def _analyse(study: Study) -> Results:
+    from studies.report.analysis import analyse
+    from studies.report.drawing import draw
+    from studies.report.findings import findings
+    from studies.report.tables import tables_of
 
-    return analyse(tables_of(study))
+    analysis = analyse(tables_of(study))
+    return Results(analysis, findings(analysis), tuple(draw(analysis)))
 
 
-def _export(study: Study, folder: Path) -> Exported:
-    from studies.report import export
+def _panels(study: Study, analysis: Analysis) -> list[Drawing]:
+    from studies.report.drawing import panels_of
 
-    return export(study, folder)
+    return panels_of(study, analysis, lambda _what, _fraction: None)
+
+
+def _export(study: Study, folder: Path, progress: TaskProgress) -> Exported:
+    from studies.report import ExportCancelled, export
+
+    def told(what: str, fraction: float) -> None:
+        if progress.cancelled:
+            raise ExportCancelled("The export was cancelled.")
+        progress.tell(what, fraction)
+
+    return export(study, folder, progress=told)
 
 
 class _StatusView(QScrollArea):
@@ -256,8 +288,8 @@ class _StatusView(QScrollArea):
         layout.setSpacing(16)
         layout.addWidget(self._title)
         layout.addWidget(self._phase)
-        layout.addWidget(_card(self._progress))
-        layout.addWidget(_card(self._form()))
+        layout.addWidget(card(self._progress))
+        layout.addWidget(card(self._form()))
         layout.addWidget(self._status)
         layout.addStretch(1)
         body = QWidget()
@@ -288,7 +320,7 @@ class _StatusView(QScrollArea):
         for observer, count in sorted(observers.items()):
             self._line(observer, count, clips)
         if not observers:
-            self._place(_muted("None yet"), 0, 3)
+            self._place(muted("None yet"), 0, 3)
         missing = sum(study.missing_rankings().values())
         self.force.setVisible(bool(missing))
         if not missing:
@@ -341,7 +373,7 @@ class _StatusView(QScrollArea):
         bar.setRange(0, max(total, 1))
         bar.setValue(done)
         bar.setAccessibleName(f"{name}: {done} of {total}")
-        count = _muted(f"{done} of {total}")
+        count = muted(f"{done} of {total}")
         row = self._progress.rowCount()
         for column, widget in enumerate((label, bar, count)):
             self._progress.addWidget(widget, row, column)
@@ -350,236 +382,3 @@ class _StatusView(QScrollArea):
     def _place(self, widget: QWidget, column: int, span: int) -> None:
         self._progress.addWidget(widget, self._progress.rowCount(), column, 1, span)
         self._widgets.append(widget)
-
-
-class _TablesView(QWidget):
-    """An unblinded study: one table a group, the choice of p values, export."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._name = ""
-        self._alpha = 0.05
-        self._groups: list[Group] = []
-        self._report: Path | None = None
-        self._title = styled_label("title")
-        self.kind = QComboBox()
-        self.kind.setAccessibleName("Kind of p values")
-        self.kind.addItem("Exact p values (closed testing)", _EXACT)
-        self.kind.addItem("As published (χ², Nemenyi)", _PUBLISHED)
-        self.kind.setToolTip(
-            "Exact: Friedman's test with ties by enumeration, then sign tests adjusted by closed testing.\n"
-            "As published: chi-square approximation, then Nemenyi's test."
-        )
-        self.kind.currentIndexChanged.connect(self._fill)
-        self.check = QPushButton("Check the record")
-        self.export = QPushButton("Export…")
-        self.export.setIcon(theme.icon("export", "#ffffff"))
-        self.export.setProperty("role", "primary")
-        self.export.setToolTip("Write ranking.csv, measurements.csv, statistics.csv and report.html")
-        self.open = QPushButton("Open the report")
-        self.open.clicked.connect(self._open_report)
-        self.open.hide()
-        self._status = QLabel()
-        self._status.setTextFormat(Qt.TextFormat.PlainText)
-        self._status.setWordWrap(True)
-        self._status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        header = QHBoxLayout()
-        header.setSpacing(10)
-        header.addWidget(self._title)
-        header.addStretch(1)
-        for widget in (self.kind, self.check, self.open, self.export):
-            header.addWidget(widget)
-        self._scroll = QScrollArea()
-        self._scroll.setWidgetResizable(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(24, 18, 24, 14)
-        layout.setSpacing(10)
-        layout.addLayout(header)
-        layout.addWidget(self._status)
-        layout.addWidget(self._scroll, 1)
-
-    def show_waiting(self, name: str) -> None:
-        """Say that the statistics are being computed."""
-        self._title.setText(name)
-        self._groups = []
-        self._report = None
-        self.open.hide()
-        self._scroll.setWidget(QWidget())
-        self.say("Computing the statistics …", "muted")
-
-    def show_groups(self, name: str, alpha: float, groups: list[Group]) -> None:
-        """Show the tables."""
-        self._name, self._alpha, self._groups = name, alpha, groups
-        self._title.setText(name)
-        self._fill()
-
-    def show_exported(self, report: Path) -> None:
-        """Say where the files lie."""
-        self._report = report
-        self.open.show()
-        self.say(
-            f"Written to {report.parent}: ranking.csv, measurements.csv, statistics.csv, report.html.",
-            "muted",
-        )
-
-    def say(self, text: str, role: str) -> None:
-        """Show a sentence above the tables."""
-        say(self._status, text, role)
-
-    def _fill(self) -> None:
-        exact = self.kind.currentData() == _EXACT
-        self.say(
-            f"Mean ± SD over clips, of ranks over clips and readers; p ≤ {self._alpha:g} in bold."
-            + (" Exact tests." if exact else " Asymptotic tests, as in the paper."),
-            "muted",
-        )
-        body = QWidget()
-        column = QVBoxLayout(body)
-        column.setContentsMargins(0, 0, 8, 0)
-        column.setSpacing(14)
-        for group in self._groups:
-            column.addWidget(_group_card(group, exact, self._alpha))
-        if not self._groups:
-            column.addWidget(_muted("Nothing was ranked or measured in this study."))
-        column.addStretch(1)
-        self._scroll.setWidget(body)
-
-    def _open_report(self) -> None:
-        if self._report is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._report)))
-
-
-def _group_card(group: Group, exact: bool, alpha: float) -> QFrame:
-    """The table of one group with what must be read beside it."""
-    heading = styled_label("heading", group.title)
-    clips = "1 clip" if group.clips == 1 else f"{group.clips} clips"
-    subjects = "1 subject" if group.subjects == 1 else f"{group.subjects} subjects"
-    top = QHBoxLayout()
-    top.addWidget(heading)
-    top.addSpacing(12)
-    top.addWidget(_muted(f"{clips}, {subjects}"))
-    top.addStretch(1)
-    column = QVBoxLayout()
-    column.setSpacing(10)
-    column.addLayout(top)
-    column.addLayout(_table(group.endpoints, exact, alpha))
-    for sentence in _sentences(group):
-        note = _muted(sentence)
-        note.setWordWrap(True)
-        column.addWidget(note)
-    return _card(column)
-
-
-def _table(endpoints: Sequence[EndpointGroup], exact: bool, alpha: float) -> QGridLayout:
-    from studies.report_tables import method_label
-
-    grid = QGridLayout()
-    grid.setHorizontalSpacing(18)
-    grid.setVerticalSpacing(7)
-    measured = [endpoint for endpoint in endpoints if endpoint.result is not None]
-    if not measured:
-        grid.addWidget(_muted("No clip is complete yet."), 0, 0)
-        return grid
-    first = measured[0].result
-    arms = first.arms if first is not None else ()
-    pairs = [(pair.first, pair.second) for pair in first.pairs] if first is not None else []
-    headings = ["", *(method_label(arm) for arm in arms), "Friedman p"]
-    headings += [f"p, {method_label(one)} vs {method_label(other)}" for one, other in pairs]
-    for place, text in enumerate(headings):
-        label = _muted(text)
-        label.setWordWrap(True)
-        label.setMinimumWidth(_NARROWEST_COLUMN if place else 0)
-        label.setAlignment(_alignment(place))
-        grid.addWidget(label, 0, place, Qt.AlignmentFlag.AlignBottom)
-        grid.setColumnStretch(place, 3 if place == 0 else 2)
-    rule = QFrame()
-    rule.setProperty("role", "rule")
-    rule.setFixedHeight(1)
-    grid.addWidget(rule, 1, 0, 1, len(headings))
-    for row, endpoint in enumerate(measured, start=2):
-        if endpoint.result is not None:
-            for place, cell in enumerate(_cells(endpoint, endpoint.result, exact, alpha)):
-                cell.setAlignment(_alignment(place))
-                grid.addWidget(cell, row, place)
-    return grid
-
-
-def _cells(endpoint: EndpointGroup, result: EndpointResult, exact: bool, alpha: float) -> list[QLabel]:
-    """One row: name, mean ± SD by arm, omnibus p, pairwise p."""
-    digits = _DIGITS.get(endpoint.key, 2)
-    cells = [QLabel(f"{endpoint.label}  ({endpoint.unit})")]
-    for mean, sd in zip(result.mean, result.sd, strict=True):
-        spread = f" ± {sd:.{digits}f}" if math.isfinite(sd) else ""
-        cells.append(QLabel(f"{mean:.{digits}f}{spread}"))
-    values = [result.omnibus.p_permutation if exact else result.omnibus.p_chi_square]
-    values += [pair.p_adjusted if exact else pair.p_nemenyi for pair in result.pairs]
-    for value in values:
-        cell = QLabel(format_p(value))
-        if value is not None and value <= alpha:
-            cell.setStyleSheet("font-weight: 700;")
-            cell.setAccessibleName(f"{format_p(value)}, significant")
-        cells.append(cell)
-    return cells
-
-
-def format_p(value: float | None) -> str:
-    """A p value in three digits; "–" where there is none, "< 0.001" below that."""
-    if value is None or math.isnan(value):
-        return "–"
-    return "< 0.001" if value < 0.0005 else f"{value:.3f}"
-
-
-def _sentences(group: Group) -> list[str]:
-    """Notes of the endpoints (each once), agreement of the readers, effect of the position."""
-    measured = [endpoint for endpoint in group.endpoints if endpoint.result is not None]
-    notes = list(dict.fromkeys(note for endpoint in group.endpoints for note in endpoint.notes))
-    concerned: dict[str, list[str]] = {}
-    for endpoint in measured:
-        for note in endpoint.result.notes if endpoint.result is not None else ():
-            concerned.setdefault(note, []).append(endpoint.label)
-    for note, labels in concerned.items():
-        notes.append(note if len(labels) == len(measured) else f"{', '.join(labels)}: {note}")
-    for row in group.agreement:
-        pair = row.pair
-        notes.append(
-            f"{pair.first} and {pair.second}: the same order in {100 * pair.identical_orders:.0f} % of the "
-            f"clips, weighted kappa {_number(pair.kappa_quadratic)}{_interval(pair.kappa_interval)}, "
-            f"Kendall's W {_number(row.mean_kendall_w)}."
-        )
-    if group.position is not None:
-        means = ", ".join(
-            f"{'ABCDEFGH'[place]} {mean:.2f}" for place, mean in enumerate(group.position_means)
-        )
-        notes.append(
-            f"Mean rank by place on the screen: {means} (exact p {format_p(group.position.p_permutation)})."
-        )
-    return notes
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−") if math.isfinite(value) else "–"
-
-
-def _interval(ends: tuple[float, float]) -> str:
-    """An interval in brackets; nothing where too few clips give none."""
-    return f" ({_number(ends[0])} to {_number(ends[1])})" if all(map(math.isfinite, ends)) else ""
-
-
-def _alignment(place: int) -> Qt.AlignmentFlag:
-    return (
-        Qt.AlignmentFlag.AlignRight if place else Qt.AlignmentFlag.AlignLeft
-    ) | Qt.AlignmentFlag.AlignVCenter
-
-
-def _card(layout: QVBoxLayout | QGridLayout) -> QFrame:
-    card = QFrame()
-    card.setProperty("role", "card")
-    card.setLayout(layout)
-    layout.setContentsMargins(20, 16, 20, 16)
-    return card
-
-
-def _muted(text: str) -> QLabel:
-    label = styled_label("muted", text)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    return label

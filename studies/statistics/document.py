@@ -208,7 +208,7 @@ def _agreement(result: StratumResult) -> dict[str, Any]:
             "p_monte_carlo": effect.test.p_monte_carlo,
         }
     if result.blinding:
-        found["blinding"] = {name: _blinding(index) for name, index in result.blinding}
+        found["blinding"] = {name: blinding_document(index) for name, index in result.blinding}
     return found
 
 
@@ -229,6 +229,7 @@ def _camp(result: StratumResult, camp: ReaderCamp) -> dict[str, Any]:
     return {
         "clips": camp.clips,
         "mean_rank": dict(zip(result.methods, camp.mean_rank, strict=True)),
+        "mean_rank_ci95": dict(zip(result.methods, map(_interval, camp.mean_rank_interval), strict=True)),
         "pairs": {
             f"{effect.first}|{effect.second}": {
                 "wins": effect.wins,
@@ -241,7 +242,8 @@ def _camp(result: StratumResult, camp: ReaderCamp) -> dict[str, Any]:
     }
 
 
-def _blinding(index: BlindingResult) -> dict[str, Any]:
+def blinding_document(index: BlindingResult) -> dict[str, Any]:
+    """Blinding indices as JSON."""
     return {
         "guesses": index.guesses,
         "james": _number(index.james),
@@ -273,6 +275,12 @@ def csv_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 rows += [
                     (*head, part, item, quantity or part, value) for item, quantity, value in _leaves(content)
                 ]
+    for part in ("blinding", "readings"):
+        # A study's report has these two beside the strata.
+        rows += [
+            ("", "", "", part, item, quantity, value)
+            for item, quantity, value in _leaves(found.get(part, {}))
+        ]
     return rows
 
 
@@ -308,6 +316,15 @@ def _safe(cell: str) -> str:
     return cell
 
 
+def statistics_csv(found: Mapping[str, Any]) -> bytes:
+    """A document as CSV, one number a line."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows([_safe(cell) for cell in row] for row in csv_rows(found))
+    return text.getvalue().encode()
+
+
 def write_statistics(found: Mapping[str, Any], folder: Path | str) -> WrittenStatistics:
     """Write statistics.json and statistics.csv, each as a whole.
 
@@ -315,16 +332,12 @@ def write_statistics(found: Mapping[str, Any], folder: Path | str) -> WrittenSta
         StudyError: The folder cannot be written.
     """
     target = Path(folder)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows([_safe(cell) for cell in row] for row in csv_rows(found))
     written = WrittenStatistics(target / "statistics.json", target / "statistics.csv")
     content = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         target.mkdir(parents=True, exist_ok=True)
         write_durably(written.json, content.encode())
-        write_durably(written.csv, text.getvalue().encode())
+        write_durably(written.csv, statistics_csv(found))
     except OSError as error:
         raise StudyError(
             f"The statistics cannot be written to '{target}': {error.strerror or error}; choose another "

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -64,12 +65,14 @@ def shapiro_of_differences(values: ArrayLike, arms: Sequence[str]) -> list[Shapi
 # Bootstrap over clusters
 
 
+@lru_cache(maxsize=16)
 def bootstrap_weights(clusters: int) -> NDArray[np.float64]:
-    """How often each cluster is drawn: (draw, cluster)."""
+    """How often each cluster is drawn: (draw, cluster); not to be written to."""
     generator = np.random.default_rng(BOOTSTRAP_SEED)
-    return generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=BOOTSTRAP_DRAWS).astype(
-        np.float64
-    )
+    weights = generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=BOOTSTRAP_DRAWS)
+    drawn = weights.astype(np.float64)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def percentiles(sample: NDArray[np.float64], level: float = 0.95) -> Interval:

@@ -99,7 +99,11 @@ class StratumResult:
 
 
 def analyse_table(
-    table: LongTable, *, lower_is_better: Sequence[str] = (), higher_is_better: Sequence[str] = ()
+    table: LongTable,
+    *,
+    lower_is_better: Sequence[str] = (),
+    higher_is_better: Sequence[str] = (),
+    allow_empty: bool = False,
 ) -> list[StratumResult]:
     """All strata × endpoints of a table, then all strata together where there are several.
 
@@ -107,6 +111,7 @@ def analyse_table(
         table: From `read_table`.
         lower_is_better: Endpoints of which less is better, in addition to `LOWER_IS_BETTER`.
         higher_is_better: Endpoints of which more is better all the same.
+        allow_empty: Whether a table without one complete clip has results too, all without tests.
 
     Returns:
         Results in the order of the table; those over all strata have `secondary` set.
@@ -127,7 +132,7 @@ def analyse_table(
             chosen = [e for e in table.entries if (e.stratum, e.endpoint) == (stratum, endpoint)]
             if chosen:
                 results.append(_stratum(table, stratum, chosen, endpoint.casefold() not in lower))
-    if all(result.result is None for result in results):
+    if not allow_empty and all(result.result is None for result in results):
         left_out = results[0].gaps
         raise StudyError(
             f"{table.source}: no clip has been read completely (every method by every reader: "
@@ -279,6 +284,8 @@ def _gap_notes(gaps: Gaps, ranked: bool, complete: int) -> list[str]:
     if not gaps.readings_missing + gaps.readings_incomplete + len(gaps.clips_left_out):
         return []
     clips = complete + len(gaps.clips_left_out)
+    if not ranked and not gaps.clips_left_out:
+        return ["Not every observer measured every clip: those who did are averaged, no clip is left out."]
     rule = "that not every reader ranked completely" if ranked else "that nobody measured completely"
     return [
         f"{gaps.readings_missing} of {gaps.readings_expected} readings are missing and "
