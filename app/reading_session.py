@@ -1,26 +1,28 @@
-"""One reader's way through a study: the clip being read, the next one loading, the commit between them.
+"""One reader's way through a study: the session, the clip being read, the next one loading, the commits.
 
 The way of one clip is: shown, ranked, committed; only when the study has the ranking on the disk is the next
-clip shown. The next clip is loaded on a thread while this one is being read. Nothing here knows a method: the
-study does not give them out before unblinding.
+clip shown, which was loaded on a thread in the meantime. Nothing here knows a method: the study does not give
+them out before unblinding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from PySide6.QtCore import QObject, Signal
 
+from app.clip_queue import ClipQueue, expected_sentence
 from app.context import AppContext
 from studies.errors import StudyError
+from studies.events import Json
 from studies.schedule import Presentation
 from studies.state import BlindedClip
 from studies.study import Study
 
 
 class ReadingSession(QObject):
-    """One reader's way through a study: the clip being read, the next one loading, the commit between them.
+    """One sitting of one reader: perhaps a refresher, then clip after clip.
 
     Args:
         context: runs the loading and the commits on its threads.
@@ -29,11 +31,17 @@ class ReadingSession(QObject):
         parent: Qt owner.
     """
 
+    begun = Signal()
+    """The session stands in the study; `loading`, `refreshing` or `shown` follows."""
+
     loading = Signal(object)
     """This presentation is being loaded and nothing is on the screen."""
 
+    refreshing = Signal(object, object)
+    """This presentation with this clip was ranked before and is shown once more, not to be ranked."""
+
     shown = Signal(object, object)
-    """This presentation with this clip is to be shown."""
+    """This presentation with this clip is to be shown and ranked."""
 
     saved = Signal(object)
     """The ranking of this presentation is on the disk."""
@@ -51,17 +59,21 @@ class ReadingSession(QObject):
     """Every clip is ranked."""
 
     def __init__(self, context: AppContext, study: Study, reader: str, parent: QObject | None = None) -> None:
-        """Start before the first clip; `advance` shows it."""
+        """Start before the session; `begin` records it and leads to the first clip."""
         super().__init__(parent)
         self._context = context
         self._study = study
         self._reader = reader
+        self._schedule = study.schedule(reader)
+        self._session_id: str | None = None
         self._current: Presentation | None = None
-        self._ready: dict[str, BlindedClip] = {}
-        self._requested: set[str] = set()
+        self._refreshing = False
         self._on_screen = False
         self._saving = False
         self._closed = False
+        self._clips = ClipQueue(context, study, self)
+        self._clips.arrived.connect(self._show)
+        self._clips.failed.connect(self.failed)
 
     @property
     def study(self) -> Study:
@@ -74,39 +86,60 @@ class ReadingSession(QObject):
         return self._reader
 
     @property
+    def session_id(self) -> str | None:
+        """The session in the study, once it has begun."""
+        return self._session_id
+
+    @property
     def current(self) -> Presentation | None:
-        """The presentation to be ranked now."""
+        """The presentation to be ranked, or looked at once more, now."""
         return self._current
 
     @property
+    def refresher(self) -> bool:
+        """Whether the clip on the screen was ranked before and is not to be ranked again."""
+        return self._refreshing and self._on_screen
+
+    @property
     def rankable(self) -> bool:
-        """Whether a clip is on the screen and not being saved."""
-        return self._on_screen and not self._saving
+        """Whether a clip that is to be ranked is on the screen and not being saved."""
+        return self._on_screen and not self._saving and not self._refreshing
 
     @property
     def stuck(self) -> bool:
         """Whether the clip could not be loaded; `advance` tries again."""
-        return self._current is not None and not self._on_screen and not self._requested
+        return self._current is not None and not self._on_screen and self._clips.stuck
+
+    @property
+    def waited_s(self) -> float:
+        """How long the reader waited for the clip on the screen."""
+        return self._clips.waited_s
 
     def close(self) -> None:
         """Deliver nothing more."""
         self._closed = True
-        self._ready.clear()
+        self._clips.close()
+
+    def prepare(self) -> None:
+        """Load ahead what the session will begin with."""
+        following = self._study.next_presentation(self._reader)
+        ranked = [record.presentation_id for record in self._study.rankings if record.reader == self._reader]
+        for presentation in self._schedule:
+            if presentation == following or ranked[-1:] == [presentation.presentation_id]:
+                self._clips.fetch(presentation)
+
+    def begin(self, conditions: Mapping[str, Json]) -> None:
+        """Record the session with its conditions, then show a refresher or the first clip."""
+        self._context.run_study_task(
+            partial(self._study.begin_session, self._reader, conditions),
+            self._begun,
+            self._tell,
+            announce=False,
+        )
 
     def advance(self) -> None:
         """Go to the reader's next presentation: show it, or load it first."""
-        self._on_screen = False
-        self._current = self._study.next_presentation(self._reader)
-        if self._current is None:
-            self._ready.clear()
-            self.finished.emit()
-            return
-        clip = self._ready.pop(self._current.presentation_id, None)
-        if clip is None:
-            self.loading.emit(self._current)
-            self._load(self._current)
-        else:
-            self._show(clip)
+        self._go_to(self._study.next_presentation(self._reader))
 
     def commit(
         self,
@@ -117,6 +150,9 @@ class ReadingSession(QObject):
         loops: int,
         comment: str,
         window_level: tuple[float, float],
+        confidence: int | None = None,
+        cannot_judge: bool = False,
+        viewing: Mapping[str, Json] | None = None,
     ) -> None:
         """Save the ranking of this clip; `saved` comes once it is on the disk, then the next clip."""
         presentation = self._current
@@ -133,27 +169,45 @@ class ReadingSession(QObject):
             loops=loops,
             comment=comment,
             window_level=window_level,
+            confidence=confidence,
+            cannot_judge=cannot_judge,
+            session_id=self._session_id,
+            viewing=viewing,
         )
 
-        def commit() -> float | None:
+        def commit() -> tuple[Presentation | None, float | None]:
             task()
-            minutes = self._study.break_due(self._reader)
-            if minutes is None or self._study.next_presentation(self._reader) is None:
-                return None
-            self._study.record_break(self._reader, taken=False)
-            return minutes
+            following = self._study.next_presentation(self._reader)
+            minutes = None if following is None else self._study.break_due(self._reader)
+            if minutes is not None:
+                self._study.record_break(self._reader, taken=False)
+            return following, minutes
 
         self._context.run_study_task(
-            commit, lambda minutes: self._committed(presentation, minutes), self._refused
+            commit, lambda result: self._committed(presentation, *result), self._refused, announce=False
         )
 
-    def _committed(self, presentation: Presentation, minutes: float | None) -> None:
+    def _begun(self, session_id: str) -> None:
+        if self._closed:
+            return
+        self._session_id = session_id
+        self.begun.emit()
+        refresher = self._study.refresher(self._reader)
+        if refresher is None:
+            self.advance()
+        else:
+            self._refreshing = True
+            self._present(refresher)
+
+    def _committed(
+        self, presentation: Presentation, following: Presentation | None, minutes: float | None
+    ) -> None:
         self._saving = False
         if not self._closed:
             self.saved.emit(presentation)
             if minutes is not None:
                 self.break_due.emit(minutes)
-            self.advance()
+            self._go_to(following)
 
     def _refused(self, error: BaseException) -> None:
         self._saving = False
@@ -172,41 +226,45 @@ class ReadingSession(QObject):
             return False
 
     def _tell(self, error: BaseException) -> None:
-        """Say an expected failure on this page; anything else is for the error hook."""
-        if not isinstance(error, (StudyError, OSError, MemoryError)):
-            raise error
-        if not self._closed:
-            self.failed.emit(str(error))
-
-    def _load(self, presentation: Presentation) -> None:
-        if presentation.presentation_id in self._requested:
-            return
-        self._requested.add(presentation.presentation_id)
-        self._context.tasks.submit(
-            partial(self._study.load_clip, presentation),
-            partial(self._loaded, presentation),
-            partial(self._not_loaded, presentation),
-        )
-
-    def _loaded(self, presentation: Presentation, clip: BlindedClip) -> None:
-        self._requested.discard(presentation.presentation_id)
+        sentence = expected_sentence(error)
         if self._closed:
-            return
-        if presentation == self._current and not self._on_screen:
-            self._show(clip)
+            # The reader has left while this was being saved: the window says it wherever it is now.
+            self._context.report(error)
         else:
-            self._ready[presentation.presentation_id] = clip
+            self.failed.emit(sentence)
 
-    def _not_loaded(self, presentation: Presentation, error: BaseException) -> None:
-        self._requested.discard(presentation.presentation_id)
-        # A clip that could not be loaded ahead is loaded again, and reported, when its turn comes.
-        if presentation == self._current and not self._on_screen:
-            self._tell(error)
+    def _go_to(self, following: Presentation | None) -> None:
+        self._refreshing = False
+        if following is None:
+            self._current = None
+            self._on_screen = False
+            self._clips.clear()
+            self.finished.emit()
+            self._context.study_changed.emit()
+        else:
+            self._present(following)
+
+    def _present(self, presentation: Presentation) -> None:
+        self._on_screen = False
+        self._current = presentation
+        if not self._clips.want(presentation):
+            self.loading.emit(presentation)
 
     def _show(self, clip: BlindedClip) -> None:
+        presentation = self._current
+        if presentation is None:
+            return
         self._on_screen = True
-        self.shown.emit(self._current, clip)
-        schedule = self._study.schedule(self._reader)
-        following = schedule.index(self._current) + 1 if self._current in schedule else len(schedule)
-        if following < len(schedule) and schedule[following].presentation_id not in self._ready:
-            self._load(schedule[following])
+        if self._refreshing:
+            self.refreshing.emit(presentation, clip)
+            self._context.run_study_task(
+                partial(self._study.record_refresher, self._reader, presentation),
+                None,
+                self._tell,
+                announce=False,
+            )
+        else:
+            self.shown.emit(presentation, clip)
+        following = self._schedule.index(presentation) + 1
+        if following < len(self._schedule):
+            self._clips.fetch(self._schedule[following])

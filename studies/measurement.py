@@ -36,13 +36,11 @@ POOR_FIT = 0.1
 """An error function that misses the flank by more than this share of its range does not describe the edge."""
 BACKGROUND_SNR_WARNING = (
     "SNR is the mean of the signal region over the SD of a region of air. After parallel imaging this is "
-    "not the noise "
-    "in the anatomy (Kellman and McVeigh 2005), and nonlinear reconstructions (compressed sensing, "
-    "networks) can "
-    "suppress the air: SNR then rises without better anatomy. Magnitude air also reads 3 to 4 dB high. "
-    "Compare "
-    "these numbers between reconstructions with care, and never without the images."
+    "not the noise in the anatomy (Kellman and McVeigh 2005), and nonlinear reconstructions can suppress the "
+    "air: SNR then rises without better anatomy. Magnitude air also reads 3 to 4 dB high. Compare these "
+    "numbers between reconstructions with care, and never without the images."
 )
+"""Stands on the blinded page Measure: it must not name a method."""
 
 
 # SNR

@@ -1,8 +1,8 @@
-"""The blinded reading: who reads, then clip after clip, and no hint of who is who on the screen.
+"""The blinded reading: who reads, a look at the screen, then clip after clip, and no hint of who is who.
 
-The page leads from the choice of a reader over the clips to the end; a reading is resumed where it was left,
-because the study knows what was committed. Method names are not in this module, and the study does not give
-them out before unblinding.
+The page leads from the choice of a reader over the display check and the clips to the guess and the end; a
+reading is resumed where it was left, because the study knows what was committed. Method names are not in this
+module, and the study does not give them out before the reader has ranked everything.
 """
 
 from __future__ import annotations
@@ -22,15 +22,20 @@ from PySide6.QtWidgets import (
 
 from app import theme
 from app.context import AppContext
+from app.guess_session import GuessSession
 from app.reading_session import ReadingSession
+from app.viewing import viewing_conditions
+from app.widgets.display_check import CheckResult, DisplayCheckView
 from app.widgets.elements import styled_label
+from app.widgets.guess_view import GuessView
 from app.widgets.reading_view import ReadingView
+from app.widgets.response_note import ResponseNote
 
 _WIDEST_CHOOSER = 620
 
 
 class ReadPage(QWidget):
-    """Choose a reader, then rank clip after clip.
+    """Choose a reader, check the screen, then rank clip after clip and guess at the end.
 
     Args:
         context: what the pages share.
@@ -44,18 +49,22 @@ class ReadPage(QWidget):
         super().__init__(parent)
         self._context = context
         self._session: ReadingSession | None = None
+        self._guessing: GuessSession | None = None
         self.setObjectName("read_page")
         self.setAccessibleName("Blinded reading")
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.chooser = _Chooser(self)
+        self.check = DisplayCheckView(self)
         self.reading = ReadingView(self)
-        self.finished = _FinishedView(self)
+        self.guessing = GuessView(self)
+        self.finished = _FinishedView(ResponseNote(context), self)
         self._stack = QStackedLayout(self)
-        for view in (self.chooser, self.reading, self.finished):
+        for view in (self.chooser, self.check, self.reading, self.guessing, self.finished):
             self._stack.addWidget(view)
         self.chooser.chosen.connect(self.start)
-        self.finished.left.connect(self.leave)
-        self.reading.left.connect(self.leave)
+        self.check.finished.connect(self._begin)
+        for leaving in (self.check.left, self.reading.left, self.guessing.left, self.finished.left):
+            leaving.connect(self.leave)
         context.study_changed.connect(self._on_study_changed)
         self._on_study_changed()
 
@@ -64,24 +73,35 @@ class ReadPage(QWidget):
         """The reading under way, or None."""
         return self._session
 
+    @property
+    def unsaved(self) -> str:
+        """What was entered and would be lost if the window closed now; empty if nothing would."""
+        return self.reading.unsaved
+
     def start(self, reader: str) -> None:
-        """Begin or resume the reading of a reader."""
+        """Begin or resume the reading of a reader: first the display check, where clips are left."""
         study = self._context.study
         if study is None:
             return
         self._end_session()
         session = ReadingSession(self._context, study, reader, self)
         self._session = session
+        session.begun.connect(self._on_begun)
+        session.failed.connect(self._on_failed)
+        session.finished.connect(self._on_ranked)
         self.reading.begin(session, study.progress(reader))
-        session.finished.connect(self._on_finished)
-        self._stack.setCurrentWidget(self.reading)
-        self.setFocus()
-        session.advance()
+        if study.next_presentation(reader) is None:
+            self._on_ranked()
+            return
+        self.check.begin()
+        session.prepare()
+        self._bring_up(self.check)
 
     def leave(self) -> None:
-        """Go back to the choice of readers; what was saved stays, other digits are dropped."""
+        """Go back to the choice of readers; what was saved stays, what was not is told there."""
+        unsaved = self.unsaved
         self._end_session()
-        self._refresh_chooser()
+        self._refresh_chooser(f"{unsaved} was not saved." if unsaved else "")
         self._stack.setCurrentWidget(self.chooser)
         self.chooser.focus_first()
 
@@ -90,18 +110,22 @@ class ReadPage(QWidget):
         if self._session is None:
             self._refresh_chooser()
             self.chooser.focus_first()
-        else:
-            self.setFocus()
-            self.reading.resume()
+            return
+        self.setFocus()
+        view = self._stack.currentWidget()
+        if isinstance(view, (ReadingView, GuessView)):
+            view.resume()
 
     def on_hidden(self) -> None:
         """Another page came to the front: pause."""
         self.reading.suspend()
+        self.guessing.suspend()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         """Give keys to the view on top."""
         view = self._stack.currentWidget()
-        if isinstance(view, (_Chooser, ReadingView, _FinishedView)) and view.take_key(event):
+        views = (_Chooser, DisplayCheckView, ReadingView, GuessView, _FinishedView)
+        if isinstance(view, views) and view.take_key(event):
             event.accept()
             return
         super().keyPressEvent(event)
@@ -114,11 +138,9 @@ class ReadPage(QWidget):
 
     def focusNextPrevChild(self, forward: bool) -> bool:  # noqa: N802
         """While reading, Tab goes from movie to movie instead of from control to control."""
-        if self._stack.currentWidget() is self.reading:
-            if self.reading.note.hasFocus():
-                self.reading.leave_note()
-                return True
-            self.reading.bar.move_focus(1 if forward else -1)
+        view = self._stack.currentWidget()
+        if isinstance(view, (ReadingView, GuessView)):
+            view.take_tab(forward)
             return True
         return super().focusNextPrevChild(forward)
 
@@ -126,26 +148,61 @@ class ReadPage(QWidget):
         study = self._context.study
         if self._session is not None and self._session.study is study and study.phase == "reading":
             return
+        unsaved = self.unsaved
         self._end_session()
-        self._refresh_chooser()
+        self._refresh_chooser(f"{unsaved} was not saved." if unsaved else "")
         self._stack.setCurrentWidget(self.chooser)
+
+    def _begin(self, result: CheckResult) -> None:
+        if self._session is not None:
+            self._session.begin(viewing_conditions(self, self.reading.row.view_state, result))
+
+    def _on_begun(self) -> None:
+        self._bring_up(self.reading)
+
+    def _on_failed(self, message: str) -> None:
+        if self._stack.currentWidget() is self.check:
+            self.check.show_failure(message)
+
+    def _on_ranked(self) -> None:
+        session = self._session
+        if session is None:
+            return
+        guessing = GuessSession(self._context, session.study, session.reader, self)
+        if not guessing.remaining:
+            guessing.deleteLater()
+            self._on_finished()
+            return
+        self._guessing = guessing
+        guessing.finished.connect(self._on_finished)
+        self.reading.clear()
+        self.guessing.begin(guessing)
+        self._bring_up(self.guessing)
+        guessing.advance()
 
     def _on_finished(self) -> None:
         if self._session is None:
             return
         self.reading.clear()
+        self.guessing.clear()
         self.finished.show_result(self._session.reader, self._session.study.progress(self._session.reader)[1])
-        self._stack.setCurrentWidget(self.finished)
+        self._bring_up(self.finished)
+
+    def _bring_up(self, view: QWidget) -> None:
+        """Show a view; the keys come through this page."""
+        self._stack.setCurrentWidget(view)
         self.setFocus()
 
     def _end_session(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session.deleteLater()
-            self._session = None
-            self.reading.clear()
+        for session in (self._session, self._guessing):
+            if session is not None:
+                session.close()
+                session.deleteLater()
+        self._session = self._guessing = None
+        self.reading.clear()
+        self.guessing.clear()
 
-    def _refresh_chooser(self) -> None:
+    def _refresh_chooser(self, notice: str = "") -> None:
         study = self._context.study
         if study is None:
             self.chooser.show_message("No study is open", "Open a study on the Data page to read it.")
@@ -159,6 +216,7 @@ class ReadPage(QWidget):
             self.chooser.show_readers(
                 study.name, {reader: study.progress(reader) for reader in study.readers}
             )
+        self.chooser.show_notice(notice)
 
 
 class _Chooser(QWidget):
@@ -172,6 +230,10 @@ class _Chooser(QWidget):
         self._title.setWordWrap(True)
         self._text = styled_label("muted")
         self._text.setWordWrap(True)
+        self._notice = styled_label("warning")
+        self._notice.setWordWrap(True)
+        self._notice.setTextFormat(Qt.TextFormat.PlainText)
+        self._notice.hide()
         self.buttons: list[QPushButton] = []
         self._rows = QVBoxLayout()
         self._rows.setContentsMargins(0, 0, 0, 0)
@@ -191,6 +253,7 @@ class _Chooser(QWidget):
         layout.addStretch(1)
         layout.addWidget(self._title)
         layout.addWidget(self._text)
+        layout.addWidget(self._notice)
         layout.addSpacing(8)
         layout.addWidget(self._scroll, 4)
         layout.addStretch(1)
@@ -220,6 +283,16 @@ class _Chooser(QWidget):
             state = "finished" if done == total else f"{done} of {total}"
             self._rows.addWidget(self._reader_button(reader, state))
         self._rows.addStretch(1)
+
+    @property
+    def notice(self) -> str:
+        """What came of the reading that was left."""
+        return self._notice.text()
+
+    def show_notice(self, notice: str) -> None:
+        """Say what came of the reading that was left; nothing if empty."""
+        self._notice.setText(notice)
+        self._notice.setVisible(bool(notice))
 
     def focus_first(self) -> None:
         """Put the keyboard on the first reader."""
@@ -269,7 +342,7 @@ class _FinishedView(QWidget):
 
     left = Signal()
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, note: ResponseNote, parent: QWidget) -> None:
         super().__init__(parent)
         self._title = styled_label("title")
         self._title.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -287,6 +360,7 @@ class _FinishedView(QWidget):
         layout.addWidget(sign)
         layout.addWidget(self._title)
         layout.addWidget(text)
+        layout.addWidget(note)
         layout.addSpacing(10)
         layout.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)
         layout.addStretch(3)

@@ -1,17 +1,17 @@
 """Where a reader gives ranks: a cell under each movie, digits typed in succession, ties by repeating a digit.
 
 `RankingEntry` holds the rule without any window: digits go to the movie in focus, the focus then moves to the
-next movie without a rank, every digit can be taken back until the ranking is committed, and a ranking is
-complete when each movie has a rank. `RankingBar` shows it, takes the mouse, and says in words what the ranks
-given so far mean.
+next movie without a rank, everything entered can be taken back until the ranking is committed, and an answer
+is complete when each movie has a rank, or when the reader says that the clip cannot be judged. `RankingBar`
+shows it, takes the mouse, and says in words what the ranks given so far mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, QSize, Qt, Signal
 from PySide6.QtGui import QMouseEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
 
@@ -23,19 +23,30 @@ _STYLE_SHEET = f"""
 #rank_cell[focused="true"] {{ background: {theme.RAISED}; border: 2px solid {theme.ACCENT}; }}
 #rank_letter {{ font-size: 16pt; font-weight: 600; color: {theme.MUTED}; }}
 #rank_cell[focused="true"] #rank_letter {{ color: {theme.TEXT}; }}
-#rank_button {{ font-size: 14pt; font-weight: 600; color: {theme.MUTED}; min-width: 44px; padding: 3px 0px; }}
+#rank_button {{ font-size: 14pt; font-weight: 600; color: {theme.MUTED}; padding: 3px 0px; }}
 #rank_button:hover {{ color: {theme.TEXT}; }}
 #rank_button:checked {{ background: {theme.ACCENT}; border-color: {theme.ACCENT}; color: #0b1418; }}
 #rank_button:disabled {{ color: {theme.DISABLED}; }}
 """
 
 
+HIGHEST_CONFIDENCE = 5
+"""Confidence goes from 1 (a guess) to this (certain)."""
+_CELL_HEIGHT = 52
+_WIDEST_BUTTON = 56
+_NARROWEST_BUTTON = 24
+_ROOMY_RANKS = 4
+"""Up to so many buttons a cell keeps wide margins."""
+
+
 @dataclass(frozen=True)
 class _Snapshot:
-    """What one undo goes back to: the ranks and the position that was in focus."""
+    """What one undo goes back to."""
 
     ranks: tuple[int | None, ...]
     focus: int
+    confidence: int | None = None
+    cannot_judge: bool = False
 
 
 class RankingEntry:
@@ -72,20 +83,42 @@ class RankingEntry:
         return self._state.focus
 
     @property
+    def confidence(self) -> int | None:
+        """How sure the reader is, 1 to 5, or None."""
+        return self._state.confidence
+
+    @property
+    def cannot_judge(self) -> bool:
+        """True when the reader says that the clip cannot be judged; the ranks do not count then."""
+        return self._state.cannot_judge
+
+    @property
     def complete(self) -> bool:
-        """True when each movie has a rank."""
-        return None not in self._state.ranks
+        """True when each movie has a rank, or the clip cannot be judged."""
+        return self._state.cannot_judge or None not in self._state.ranks
+
+    @property
+    def answer(self) -> tuple[int, ...]:
+        """The ranks to save: one for each movie, or none where the clip cannot be judged."""
+        if self._state.cannot_judge:
+            return ()
+        return tuple(rank for rank in self._state.ranks if rank is not None)
+
+    @property
+    def begun(self) -> bool:
+        """True when something was entered that leaving would lose."""
+        return self._state.cannot_judge or any(rank is not None for rank in self._state.ranks)
 
     @property
     def undoable(self) -> bool:
-        """True when a rank can be taken back."""
+        """True when something can be taken back."""
         return bool(self._history)
 
     def give(self, rank: int) -> bool:
         """Give the movie in focus a rank and move the focus to the next movie without one.
 
         When each movie has a rank the focus goes round to the next position, so typing all digits again from
-        the first movie replaces the whole ranking.
+        the first movie replaces the whole ranking. Who ranks can judge: an earlier "cannot judge" is gone.
 
         Args:
             rank: 1 (best) to `positions`.
@@ -95,20 +128,31 @@ class RankingEntry:
         """
         if not 1 <= rank <= self.positions:
             return False
-        self._history.append(self._state)
         ranks = list(self._state.ranks)
         ranks[self.focus] = rank
         following = [(self.focus + step) % self.positions for step in range(1, self.positions + 1)]
         focus = next((position for position in following if ranks[position] is None), following[0])
-        self._state = _Snapshot(tuple(ranks), focus)
+        self._enter(replace(self._state, ranks=tuple(ranks), focus=focus, cannot_judge=False))
         return True
+
+    def set_confidence(self, confidence: int) -> bool:
+        """Say how sure the reader is; False, with nothing changed, unless 1 ≤ confidence ≤ 5."""
+        if not 1 <= confidence <= HIGHEST_CONFIDENCE:
+            return False
+        self._enter(replace(self._state, confidence=confidence))
+        return True
+
+    def set_cannot_judge(self, cannot_judge: bool) -> None:
+        """Say that the clip cannot be judged, or that it can; the ranks given so far stay for that."""
+        if cannot_judge != self._state.cannot_judge:
+            self._enter(replace(self._state, cannot_judge=cannot_judge))
 
     def focus_on(self, position: int) -> None:
         """Put the focus on a position; values past either end go round."""
-        self._state = _Snapshot(self._state.ranks, position % self.positions)
+        self._state = replace(self._state, focus=position % self.positions)
 
     def undo(self) -> bool:
-        """Take the last rank back and put the focus where it was; False if there is none."""
+        """Take the last entry back and put the focus where it was; False if there is none."""
         if not self._history:
             return False
         self._state = self._history.pop()
@@ -119,12 +163,16 @@ class RankingEntry:
         given = sorted({rank for rank in self._state.ranks if rank is not None})
         return [[place for place, own in enumerate(self._state.ranks) if own == rank] for rank in given]
 
+    def _enter(self, state: _Snapshot) -> None:
+        self._history.append(self._state)
+        self._state = state
+
 
 class RankingBar(QObject):
     """The rank cells of one clip, one to be placed under each movie; the cell in focus takes the next digit.
 
     Signals:
-        changed: A rank or the focus changed.
+        changed: A rank, the focus, the confidence or "cannot judge" changed.
     """
 
     changed = Signal()
@@ -183,8 +231,19 @@ class RankingBar(QObject):
         self._entry.focus_on(position)
         self.give(rank)
 
+    def set_confidence(self, confidence: int) -> bool:
+        """Say how sure the reader is; False if that is not 1 to 5."""
+        done = self._entry.set_confidence(confidence)
+        self._refresh()
+        return done
+
+    def set_cannot_judge(self, cannot_judge: bool) -> None:
+        """Say that the clip cannot be judged, or that it can."""
+        self._entry.set_cannot_judge(cannot_judge)
+        self._refresh()
+
     def undo(self) -> bool:
-        """Take the last rank back; False if there is none."""
+        """Take the last entry back; False if there is none."""
         done = self._entry.undo()
         self._refresh()
         return done
@@ -209,7 +268,8 @@ class RankingBar(QObject):
 
     def _refresh(self) -> None:
         for position, cell in enumerate(self._cells):
-            cell.show_state(self._entry.ranks[position], position == self._entry.focus and self._enabled)
+            rank = None if self._entry.cannot_judge else self._entry.ranks[position]
+            cell.show_state(rank, position == self._entry.focus and self._enabled)
             cell.setEnabled(self._enabled)
         self.changed.emit()
 
@@ -231,10 +291,12 @@ class RankCell(QFrame):
         self.setStyleSheet(_STYLE_SHEET)
         self._label = label
         self.setObjectName("rank_cell")
-        self.setFixedHeight(52)
+        self.setFixedHeight(_CELL_HEIGHT)
         row = QHBoxLayout(self)
-        row.setContentsMargins(14, 6, 14, 6)
-        row.setSpacing(8)
+        roomy = ranks <= _ROOMY_RANKS
+        # Six movies in one row of a small screen leave a cell less than 200 pixels.
+        row.setContentsMargins(*((14, 6, 14, 6) if roomy else (6, 6, 6, 6)))
+        row.setSpacing(8 if roomy else 3)
         self._letter = QLabel(label)
         self._letter.setObjectName("rank_letter")
         row.addWidget(self._letter)
@@ -246,14 +308,20 @@ class RankCell(QFrame):
             button = QPushButton(str(rank))
             button.setObjectName("rank_button")
             button.setCheckable(True)
+            button.setMinimumWidth(_NARROWEST_BUTTON)
+            button.setMaximumWidth(_WIDEST_BUTTON)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             button.setAccessibleName(f"Rank {rank} for movie {label}")
             button.setToolTip(f"Rank {rank} for movie {label}")
             self._group.addButton(button, rank)
-            row.addWidget(button)
+            row.addWidget(button, 4)
             self.buttons.append(button)
         self._group.idClicked.connect(self.picked)
         row.addStretch(1)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """The fixed height, which a layout of its own would not tell."""
+        return QSize(super().sizeHint().width(), _CELL_HEIGHT)
 
     def show_state(self, rank: int | None, focused: bool) -> None:
         """Show the rank that was given (None: none yet) and whether the next digit comes here."""

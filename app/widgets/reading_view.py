@@ -1,60 +1,42 @@
 """The reading screen: the movies of a clip, a rank cell under each, and how far the reader has come.
 
 Ranks come from the keyboard (digits in succession, with a visible focus) or the mouse, can be taken back
-until they are saved, and are saved only when each movie has one and the clip was seen to its end. The movies
-are known by their place on the screen alone: the letters A, B, C.
+until they are saved, and are saved only when each movie has one and every panel was played through as often
+as the protocol asks. The movies are known by their place on the screen alone: the letters A, B, C.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from PySide6.QtCore import QElapsedTimer, QRectF, Qt, Signal
+from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
-from PySide6.QtWidgets import (
-    QFrame,
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
 from app import theme
 from app.reading_session import ReadingSession
-from app.widgets.elements import icon_button, say, styled_label
+from app.viewing import Viewing
+from app.widgets.answer_bar import AnswerBar
+from app.widgets.elements import icon_button, styled_label
 from app.widgets.entry_field import EntryField
+from app.widgets.key_table import Binding, KeyGroup, KeyHelp, KeyTable
+from app.widgets.movie_keys import MOUSE_HELP, movie_groups
 from app.widgets.movie_panel import MoviePanel
 from app.widgets.panel_row import PanelRow
-from app.widgets.ranking_bar import RankingBar
+from app.widgets.ranking_bar import HIGHEST_CONFIDENCE, RankingBar
 from studies.names import position_letter
 from studies.schedule import Presentation
 from studies.state import BlindedClip
 
-KEYS = (
-    ("1  2  3", "Rank the movie in focus, 1 is best; the same digit twice is a tie"),
-    ("Backspace, Ctrl+Z", "Take the last rank back"),
-    ("Enter", "Save the ranking and show the next clip"),
-    ("A  B  C, Tab, click", "Choose the movie in focus"),
-    ("Space", "Play or pause"),
-    ("←  →  or  ,  .", "One frame back or forward"),
-    ("−  +", "Slower or faster"),
-    ("Wheel, drag", "Zoom, move the image"),
-    ("Right button, drag", "Window (across) and level (up and down)"),
-    ("R", "Whole image, own grey levels"),
-    ("N", "Write a note on this clip"),
-    ("F11", "Full screen"),
-    ("?", "This help"),
-)
-"""Keys and what they do, as the help shows them."""
+_DIGITS = tuple("123456789")
+_WINDOW_KEYS = "F11: full screen.  Ctrl+1 … : other pages."
 
 
 class ReadingView(QWidget):
     """The clip, its ranks, and how far the reader has come."""
 
     left = Signal()
+    """The reader goes back to the list of readers; ranks that were not saved are dropped."""
 
     def __init__(self, parent: QWidget) -> None:
         """Start without a session; `parent` is the page, which has the keyboard."""
@@ -66,21 +48,44 @@ class ReadingView(QWidget):
         self._notice = ""
         self._notice_role = "muted"
         self._was_playing = False
-        self._stopwatch = QElapsedTimer()
-        self._seconds_before = 0.0
+        self._asking_confidence = False
+        self._leaving = False
         self._decorated: list[MoviePanel] = []
         self.row = PanelRow(parent=self)
         self.bar = RankingBar(self)
-        self.note = EntryField()
+        self.answers = AnswerBar()
+        self.viewing = Viewing(self.row, self)
         self.help = KeyHelp(self)
+        self.keys = self._make_keys(())
         self._build()
-        self.bar.changed.connect(self._on_ranks_changed)
-        self.row.clock.loop_completed.connect(self._on_loop)
+        self.bar.changed.connect(self._on_answer_changed)
+        self.answers.confidence_picked.connect(self.set_confidence)
+        self.answers.cannot_judge_toggled.connect(self.bar.set_cannot_judge)
+        self.answers.undo_pressed.connect(self.undo)
+        self.answers.save_pressed.connect(self.save)
+        self.answers.note.done.connect(self.leave_note)
+        self.row.loop_completed.connect(self._on_loop)
 
     @property
     def sentence(self) -> str:
-        """What the line beside the save button says."""
-        return self._status.text()
+        """What the line above the save button says."""
+        return self.answers.status.text()
+
+    @property
+    def note(self) -> EntryField:
+        """Where the reader writes about the clip."""
+        return self.answers.note
+
+    @property
+    def unsaved(self) -> str:
+        """What was entered for the clip on the screen and would be lost; empty if nothing was."""
+        session, entry = self._session, self.bar.entry
+        if session is None or session.current is None or not session.rankable:
+            return ""
+        entered = ["cannot judge" if entry.cannot_judge else self.bar.sentence()] if entry.begun else []
+        if self.note.text().strip():
+            entered.append("a note")
+        return f"{self._name(session.current)} ({', '.join(entered)})" if entered else ""
 
     def begin(self, session: ReadingSession, progress: tuple[int, int]) -> None:
         """Take a session that has not yet advanced."""
@@ -90,11 +95,13 @@ class ReadingView(QWidget):
         self._loops_wanted = session.study.protocol.must_view_loops
         self.row.clock.set_speed(session.study.protocol.speed)
         self._notice = ""
+        self._leaving = False
         self._reader.setText(session.reader)
         self._progress.setRange(0, max(progress[1], 1))
         self._progress.setValue(progress[0])
-        self._status.setText("")
+        self.answers.say("", "muted")
         session.loading.connect(self._on_loading)
+        session.refreshing.connect(self._on_refresher)
         session.shown.connect(self._on_clip)
         session.saved.connect(self._on_saved)
         session.break_due.connect(self._on_break_due)
@@ -107,21 +114,20 @@ class ReadingView(QWidget):
         self.help.hide()
         self.note.clear()
         self.row.clear()
+        if self.bar.labels:
+            self.bar.start(self.bar.labels)
         self._decorated.clear()
 
     def suspend(self) -> None:
         """Pause the movies and the stopwatch."""
         self._was_playing = self.row.clock.playing
         self.row.clock.pause()
-        if self._stopwatch.isValid():
-            self._seconds_before += self._stopwatch.elapsed() / 1000
-            self._stopwatch.invalidate()
+        self.viewing.suspend()
 
     def resume(self) -> None:
         """Go on after `suspend`."""
-        if self._session is not None and self._session.rankable:
-            if not self._stopwatch.isValid():
-                self._stopwatch.start()
+        if self._session is not None and (self._session.rankable or self._session.refresher):
+            self.viewing.resume()
             if self._was_playing:
                 self.row.clock.play()
 
@@ -132,93 +138,155 @@ class ReadingView(QWidget):
             # Enter too: nobody means to save a ranking that the help covers.
             self.help.hide()
             return True
-        if event.text() == "?":
-            self.toggle_help()
-            return True
-        # A key held down repeats itself: that is wanted for stepping through frames, never for ranks.
-        if self.row.handle_key(event) or event.isAutoRepeat():
-            return True
-        if self._session is None:
-            return False
-        if self._session.stuck and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self._session.advance()
-            return True
-        return self._session.rankable and self._take_ranking_key(event)
+        if event.key() != Qt.Key.Key_Escape:
+            self._leaving = False
+        return self.keys.dispatch(event)
 
-    def toggle_help(self) -> None:
-        """Show or hide the keys."""
-        self.help.setVisible(not self.help.isVisible())
-        self.help.place()
+    def take_tab(self, forward: bool) -> None:
+        """Do what Tab asks, which Qt does not deliver as a key."""
+        if self.note.hasFocus():
+            self.leave_note()
+        else:
+            self.keys.press("Tab" if forward else "Shift+Tab")
+
+    def go_on(self) -> None:
+        """Enter: save the answer, pass on from the refresher, or try again to load a clip."""
+        session = self._session
+        if session is None:
+            return
+        if session.stuck or session.refresher:
+            session.advance()
+        else:
+            self.save()
 
     def save(self) -> None:
-        """Commit the ranking if it is complete and the clip was seen to its end; else say what is missing."""
+        """Commit the answer if it is complete and every panel was played through; else say what lacks."""
         session = self._session
         if session is None or not session.rankable:
             return
-        missing = self.bar.missing()
-        if missing:
-            names = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
-            self._say(f"{names} {'has' if len(missing) == 1 else 'have'} no rank yet.", "warning")
+        lacking = self._lacking()
+        if lacking:
+            self.answers.say(lacking, "warning")
             return
-        clock = self.row.clock
-        if clock.loops_completed < self._loops_wanted:
-            times = "once" if self._loops_wanted == 1 else f"{self._loops_wanted} times"
-            self._say(f"See the clip to its end {times} before saving.", "warning")
-            return
-        seconds = self._seconds_before + (
-            self._stopwatch.elapsed() / 1000 if self._stopwatch.isValid() else 0.0
-        )
-        self._notice = self.bar.sentence()
-        view = self.row.view_state
+        entry, row = self.bar.entry, self.row
+        self._notice = "cannot judge" if entry.cannot_judge else self.bar.sentence()
         session.commit(
-            [rank for rank in self.bar.entry.ranks if rank is not None],
-            seconds=seconds,
-            frames_skipped=clock.frames_skipped,
-            loops=clock.loops_completed,
+            entry.answer,
+            seconds=self.viewing.seconds,
+            frames_skipped=row.frames_skipped,
+            loops=min(row.loops_per_panel, default=0),
             comment=self.note.text().strip(),
-            window_level=(view.window, view.level),
+            window_level=(row.view_state.window, row.view_state.level),
+            confidence=entry.confidence,
+            cannot_judge=entry.cannot_judge,
+            viewing=self.viewing.to_dict(),
         )
-        self._say("Saving …", "muted")
+        self.answers.say("Saving …", "muted")
         self._update_controls()
+
+    def leave(self) -> None:
+        """Go back to the readers; the first time, say what that means, and only do it the second time."""
+        if self._leaving:
+            self.left.emit()
+            return
+        self._leaving = True
+        unsaved = self.unsaved
+        if unsaved:
+            self.answers.say(
+                f"{unsaved} is not saved and would be lost. Press Escape again to go back to the readers "
+                "without it, or Enter to save it.",
+                "warning",
+            )
+        else:
+            self.answers.say("Everything is saved. Press Escape again to go back to the readers.", "muted")
+
+    def give(self, rank: int) -> None:
+        """Rank the movie in focus."""
+        if not self.bar.give(rank):
+            self.answers.say(f"Ranks go from 1 to {self.bar.entry.positions}.", "warning")
+
+    def set_confidence(self, confidence: int) -> None:
+        """Say how sure the ranking is, 1 to 5."""
+        self._ask_confidence(False)
+        if not self.bar.set_confidence(confidence):
+            self.answers.say(f"How sure goes from 1 (a guess) to {HIGHEST_CONFIDENCE} (certain).", "warning")
+
+    def undo(self) -> None:
+        """Take the last entry back."""
+        self._ask_confidence(False)
+        if not self.bar.undo():
+            self.answers.say("There is nothing to take back.", "muted")
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         """Keep the help in the middle."""
         super().resizeEvent(event)
         self.help.place()
 
-    def _take_ranking_key(self, event: QKeyEvent) -> bool:
-        control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
-        key, text = event.key(), event.text().upper()
-        if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.save()
-        elif key == Qt.Key.Key_Backspace or (control and key == Qt.Key.Key_Z):
-            self.undo()
-        elif control or event.modifiers() & Qt.KeyboardModifier.AltModifier:
-            return False
-        elif text.isdigit():
-            self.give(int(text))
-        elif text and text in self.bar.labels:
-            self.bar.focus_on(self.bar.labels.index(text))
-        elif key in (Qt.Key.Key_Up, Qt.Key.Key_Down):
-            self.bar.move_focus(1 if key == Qt.Key.Key_Down else -1)
-        elif text == "R":
-            self.row.view_state.reset_view()
-            self.row.view_state.reset_levels()
-        elif text == "N":
-            self.note.setFocus()
+    def leave_note(self) -> None:
+        """Give the keyboard back to the page."""
+        page = self.parentWidget()
+        if page is not None:
+            page.setFocus()
+
+    # Keys
+
+    def _make_keys(self, letters: tuple[str, ...]) -> KeyTable:
+        """The keys of a clip with these letters; the help is written from them too."""
+        count = len(letters)
+        ranking = (
+            Binding(
+                _DIGITS,
+                "Rank: 1 is best, the same twice is a tie",
+                self._on_digit,
+                shown_as=_range(_DIGITS[:count]),
+            ),
+            Binding(letters, "Focus on this movie", self._on_letter, shown_as=_range(letters)),
+            Binding(("Tab", "Down"), "Focus on the next movie", lambda _: self.bar.move_focus(1)),
+            Binding(("Shift+Tab", "Up"), "Focus on the movie before", lambda _: self.bar.move_focus(-1)),
+            Binding(
+                ("S",),
+                f"How sure: then 1 to {HIGHEST_CONFIDENCE}",
+                lambda _: self._ask_confidence(True),
+            ),
+            Binding(("J",), "It cannot be judged, or can after all", self._on_cannot_judge),
+            Binding(("N",), "Write a note; Enter ends it", lambda _: self.note.setFocus()),
+            Binding(("Backspace", "Ctrl+Z"), "Take the last entry back", lambda _: self.undo()),
+        )
+        page = (
+            Binding(("Return", "Enter"), "Save and show the next clip", lambda _: self.go_on()),
+            Binding(("Escape",), "Back to the readers (twice)", lambda _: self.leave()),
+            Binding(("?", "F1"), "Show or hide these keys", lambda _: self.help.toggle()),
+        )
+        table = KeyTable(
+            [
+                KeyGroup("Ranking", ranking, self._rankable),
+                KeyGroup("Clip", page),
+                *movie_groups(self.row),
+            ]
+        )
+        self.help.set_table(table, f"{MOUSE_HELP}  {_WINDOW_KEYS}")
+        return table
+
+    def _rankable(self) -> bool:
+        return self._session is not None and self._session.rankable
+
+    def _on_digit(self, digit: str) -> None:
+        if self._asking_confidence:
+            self.set_confidence(int(digit))
         else:
-            return False
-        return True
+            self.give(int(digit))
 
-    def give(self, rank: int) -> None:
-        """Rank the movie in focus."""
-        if not self.bar.give(rank):
-            self._say(f"Ranks go from 1 to {self.bar.entry.positions}.", "warning")
+    def _on_letter(self, letter: str) -> None:
+        self.bar.focus_on(self.bar.labels.index(letter))
 
-    def undo(self) -> None:
-        """Take the last rank back."""
-        if not self.bar.undo():
-            self._say("There is no rank to take back.", "muted")
+    def _on_cannot_judge(self, _stroke: str) -> None:
+        self.bar.set_cannot_judge(not self.bar.entry.cannot_judge)
+
+    def _ask_confidence(self, asking: bool) -> None:
+        self._asking_confidence = asking
+        self.answers.show_asking(asking)
+        if asking:
+            self.answers.say(f"How sure? 1 is a guess, {HIGHEST_CONFIDENCE} is certain.", "heading")
 
     # Building
 
@@ -231,8 +299,8 @@ class ReadingView(QWidget):
         self._progress.setTextVisible(False)
         self._progress.setFixedWidth(220)
         self._progress.setAccessibleName("Clips ranked")
-        leave = icon_button("person", "Back to the readers", self.left.emit, colour=theme.MUTED)
-        keys = icon_button("help", "Keys (?)", self.toggle_help, colour=theme.MUTED)
+        leave = icon_button("person", "Back to the readers (Escape)", self.leave, colour=theme.MUTED)
+        keys = icon_button("help", "Keys (?)", self.help.toggle, colour=theme.MUTED)
         header = QHBoxLayout()
         header.setContentsMargins(2, 0, 2, 0)
         header.setSpacing(10)
@@ -243,68 +311,72 @@ class ReadingView(QWidget):
         header.addWidget(self._progress)
         header.addStretch(1)
         header.addWidget(keys)
-        self._undo = QPushButton("Undo")
-        self._undo.setIcon(theme.icon("undo"))
-        self._undo.setToolTip("Take the last rank back (Backspace)")
-        self._undo.clicked.connect(self.undo)
-        self._save = QPushButton("Save and next")
-        self._save.setProperty("role", "primary")
-        self._save.setToolTip("Save the ranking and show the next clip (Enter)")
-        self._save.clicked.connect(self.save)
-        for button in (self._undo, self._save):
-            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._status = QLabel()
-        self._status.setObjectName("reading_status")
-        self._status.setTextFormat(Qt.TextFormat.PlainText)
-        self.note.setPlaceholderText("Note on this clip (N)")
-        self.note.setAccessibleName("Note on this clip")
-        self.note.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self.note.setMaximumWidth(300)
-        self.note.done.connect(self.leave_note)
-        footer = QHBoxLayout()
-        footer.setContentsMargins(2, 0, 2, 0)
-        footer.setSpacing(10)
-        footer.addWidget(self._status, 1)
-        footer.addWidget(self.note)
-        footer.addWidget(self._undo)
-        footer.addWidget(self._save)
+        self._banner = QLabel()
+        self._banner.setObjectName("refresher")
+        self._banner.setWordWrap(True)
+        self._banner.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._banner.setStyleSheet(
+            f"background: {theme.ACCENT_DEEP}; color: #ffffff; border-radius: 4px; padding: 7px 12px;"
+        )
+        self._banner.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(12, 8, 12, 10)
         layout.setSpacing(8)
         layout.addLayout(header)
+        layout.addWidget(self._banner)
         layout.addWidget(self.row, 1)
-        layout.addLayout(footer)
+        layout.addWidget(self.answers)
 
     # What the session tells
 
     def _on_loading(self, presentation: Presentation) -> None:
         self._show_count(presentation)
         self.row.set_placeholders(self.bar.labels, [""] * len(self.bar.labels))
-        self._say("Loading the clip …", "muted")
+        self.answers.say("Loading the clip …", "muted")
         self._update_controls()
 
+    def _on_refresher(self, _presentation: Presentation, clip: BlindedClip) -> None:
+        self._count.setText("A clip you have seen; not counted")
+        self._banner.setText(
+            "This is the clip that you ranked last, to find your way back. It is not counted: look as long "
+            "as you like, then press Enter."
+        )
+        self._banner.show()
+        self._show_clip(clip)
+        self.bar.set_enabled(False)
+        self.answers.say("Press Enter to go on with the reading.", "heading")
+
     def _on_clip(self, presentation: Presentation, clip: BlindedClip) -> None:
-        letters = tuple(map(position_letter, range(len(clip.display))))
+        self._banner.hide()
         self._show_count(presentation)
+        self._show_clip(clip)
+        self.bar.set_enabled(True)
+        if self._notice:
+            self.answers.say(f"{self._notice}      {self._prompt()}", self._notice_role)
+            self._notice, self._notice_role = "", "muted"
+
+    def _show_clip(self, clip: BlindedClip) -> None:
+        letters = tuple(map(position_letter, range(len(clip.display))))
         self.row.set_clip(clip.display, letters, clip.frame_times_s, pixel_spacing_mm=clip.pixel_spacing_mm)
         self._decorate()
         self.note.clear()
+        self._ask_confidence(False)
+        if letters != self.bar.labels:
+            self.keys = self._make_keys(letters)
         self.bar.start(letters)
         self.row.set_footers(self.bar.cells)
-        self._seconds_before = 0.0
-        self._stopwatch.invalidate()
+        self.viewing.begin(0.0 if self._session is None else self._session.waited_s)
         self._was_playing = True
         self._update_controls()
-        if self._notice:
-            self._say(f"{self._notice}      {self._prompt()}", self._notice_role)
-            self._notice, self._notice_role = "", "muted"
         if self.isVisible():
-            self._stopwatch.start()
-            self.row.clock.play()
+            self.resume()
 
     def _on_saved(self, presentation: Presentation) -> None:
         self._progress.setValue(self._progress.value() + 1)
         self._notice = f"{self._name(presentation)} is saved ({self._notice})."
+        if self._session is not None and self._session.study.warnings:
+            self._notice = " ".join((self._notice, *self._session.study.warnings))
+            self._notice_role = "warning"
 
     def _on_break_due(self, minutes: float) -> None:
         self._notice += f" You have read for {minutes:.0f} minutes: take a short break."
@@ -317,32 +389,37 @@ class ReadingView(QWidget):
 
     def _on_failed(self, message: str) -> None:
         self._notice = ""
-        self._say(f"{message} Press Enter to try again.", "error")
+        if self._rankable():
+            # The disk may be full or the folder read-only: what to do about it stands in the message.
+            self.answers.say(
+                f"Not saved: {message} Your answer stays here; press Enter to save it again.", "error"
+            )
+        else:
+            self.answers.say(f"{message} Press Enter to try again.", "error")
         self._update_controls()
 
     # What the widgets tell
 
-    def _on_ranks_changed(self) -> None:
-        if self.bar.entry.complete:
-            self._say(self.bar.sentence(), "heading")
-        elif self.bar.entry.undoable:
-            self._say(f"{self.bar.sentence()}    {self._prompt()}", "muted")
+    def _on_answer_changed(self) -> None:
+        entry = self.bar.entry
+        if self._asking_confidence:
+            self._ask_confidence(False)
+        if entry.cannot_judge:
+            self.answers.say("Cannot be judged. Enter saves that; J takes it back.", "heading")
+        elif entry.complete:
+            self.answers.say(self.bar.sentence(), "heading")
+        elif entry.begun:
+            self.answers.say(f"{self.bar.sentence()}    {self._prompt()}", "muted")
         else:
-            self._say(self._prompt(), "muted")
+            self.answers.say(self._prompt(), "muted")
         for position, panel in enumerate(self.row.panels):
-            panel.set_emphasised(position == self.bar.entry.focus)
+            panel.set_emphasised(position == entry.focus and self._rankable())
             panel.update()
         self._update_controls()
 
     def _on_loop(self, loops: int) -> None:
-        if loops == self._loops_wanted and self.bar.entry.complete:
-            self._on_ranks_changed()
-
-    def leave_note(self) -> None:
-        """Give the keyboard back to the page."""
-        page = self.parentWidget()
-        if page is not None:
-            page.setFocus()
+        if loops == self._loops_wanted and self.bar.entry.complete and self._rankable():
+            self._on_answer_changed()
 
     def _focus_by_mouse(self, position: int, event: QMouseEvent, _panel: MoviePanel) -> bool:
         if event.type() == QMouseEvent.Type.MouseButtonPress and position < self.bar.entry.positions:
@@ -351,14 +428,39 @@ class ReadingView(QWidget):
 
     # Showing
 
+    def _lacking(self) -> str:
+        """What is missing before the answer can be saved, in a sentence; empty if nothing is."""
+        if not self.bar.entry.complete:
+            missing = self.bar.missing()
+            return f"{_listed(missing)} {'has' if len(missing) == 1 else 'have'} no rank yet."
+        letters = [
+            label
+            for label, loops in zip(self.bar.labels, self.row.loops_per_panel, strict=True)
+            if loops < self._loops_wanted
+        ]
+        if not letters:
+            return ""
+        times = "once" if self._loops_wanted == 1 else f"{self._loops_wanted} times"
+        sentence = f"See {_listed(letters)} through {times} before saving"
+        if self.row.clock.ab_loop is not None:
+            return f"{sentence}: only a part is playing; U plays the whole clip."
+        if not self.row.clock.playing:
+            return f"{sentence}: Space plays the clip."
+        return f"{sentence}: {self._seen()}."
+
+    def _seen(self) -> str:
+        loops = min(self.row.loops_per_panel, default=0)
+        unseen = max(self.row.unseen_per_panel, default=0)
+        passes = "" if loops == 0 else f"seen {'once' if loops == 1 else f'{loops} times'}, "
+        return f"{passes}{unseen} of {self.row.clock.frame_count} frames are still to come"
+
     def _prompt(self) -> str:
         focus = self.bar.entry.focus
         return f"Rank of {self.bar.labels[focus]}?" if focus < len(self.bar.labels) else ""
 
-    def _say(self, text: str, role: str) -> None:
-        say(self._status, text, role)
-
     def _show_count(self, presentation: Presentation) -> None:
+        if self._session is not None and self._session.current != presentation:
+            return
         if presentation.kind == "practice":
             self._count.setText(f"Practice {presentation.index + 1} of {self._practice}")
         else:
@@ -371,10 +473,8 @@ class ReadingView(QWidget):
         return f"Clip {presentation.index + 1 - self._practice}"
 
     def _update_controls(self) -> None:
-        rankable = self._session is not None and self._session.rankable
-        self._undo.setEnabled(rankable and self.bar.entry.undoable)
-        self._save.setEnabled(rankable and self.bar.entry.complete)
-        self.note.setEnabled(rankable)
+        rankable = self._rankable()
+        self.answers.show_entry(self.bar.entry, enabled=rankable)
         for cell in self.bar.cells:
             cell.setEnabled(rankable)
 
@@ -387,7 +487,8 @@ class ReadingView(QWidget):
                 self._decorated.append(panel)
 
     def _paint_rank(self, position: int, painter: QPainter, panel: MoviePanel) -> None:
-        if position >= self.bar.entry.positions or (rank := self.bar.entry.ranks[position]) is None:
+        entry = self.bar.entry
+        if position >= entry.positions or entry.cannot_judge or (rank := entry.ranks[position]) is None:
             return
         font = QFont(panel.font())
         font.setPointSizeF(font.pointSizeF() * 2.2)
@@ -401,39 +502,10 @@ class ReadingView(QWidget):
         painter.drawText(area, flags, str(rank))
 
 
-class KeyHelp(QFrame):
-    """The keys, over the page."""
+def _listed(letters: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(letters[:-1]), letters[-1])))
 
-    def __init__(self, parent: QWidget) -> None:
-        """Build the card, hidden."""
-        super().__init__(parent)
-        self.setProperty("role", "card")
-        self.setAccessibleName("Keys")
-        title = styled_label("heading", "Keys")
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(28)
-        grid.setVerticalSpacing(7)
-        for row, (keys, meaning) in enumerate(KEYS):
-            name = QLabel(keys)
-            name.setStyleSheet(f"color: {theme.ACCENT}; font-weight: 600;")
-            grid.addWidget(name, row, 0)
-            grid.addWidget(QLabel(meaning), row, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(28, 22, 28, 24)
-        layout.setSpacing(14)
-        layout.addWidget(title)
-        layout.addLayout(grid)
-        self.hide()
 
-    def place(self) -> None:
-        """Stand in the middle of the page, above everything."""
-        parent = self.parentWidget()
-        if parent is not None:
-            self.adjustSize()
-            self.move((parent.width() - self.width()) // 2, (parent.height() - self.height()) // 2)
-            self.raise_()
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        """A click puts the help away."""
-        self.hide()
-        event.accept()
+def _range(strokes: tuple[str, ...]) -> str:
+    """How the help writes a run of keys: "1 … 3"."""
+    return f"{strokes[0]} … {strokes[-1]}" if strokes else ""

@@ -120,3 +120,46 @@ def test_a_new_clip_starts_without_ranks(qtbot: QtBot) -> None:
     assert bar.cells == cells
     assert bar.entry.ranks == (None, None)
     assert not any(button.isChecked() for cell in bar.cells for button in cell.buttons)
+
+
+def test_confidence_and_cannot_judge_are_taken_back_in_their_order() -> None:
+    entry = RankingEntry(2)
+    seen = [(entry.ranks, entry.confidence, entry.cannot_judge)]
+    for enter in (
+        lambda: entry.give(1),
+        lambda: entry.set_confidence(2),
+        lambda: entry.set_cannot_judge(True),
+        lambda: entry.set_confidence(5),
+        lambda: entry.give(2),
+    ):
+        enter()
+        seen.append((entry.ranks, entry.confidence, entry.cannot_judge))
+    assert seen[-1] == ((1, 2), 5, False), "who ranks can judge"
+    for state in reversed(seen[:-1]):
+        assert entry.undo()
+        assert (entry.ranks, entry.confidence, entry.cannot_judge) == state
+    assert not entry.undoable
+
+
+@pytest.mark.parametrize("confidence", [0, 6, -1])
+def test_a_confidence_out_of_range_changes_nothing(confidence: int) -> None:
+    entry = RankingEntry(2)
+    assert not entry.set_confidence(confidence)
+    assert entry.confidence is None and not entry.undoable
+
+
+def test_what_cannot_be_judged_is_complete_and_has_no_ranks() -> None:
+    entry = RankingEntry(3)
+    entry.give(2)
+    assert (entry.complete, entry.begun, entry.answer) == (False, True, (2,))
+    entry.set_cannot_judge(True)
+    entry.set_cannot_judge(True)
+    assert (entry.complete, entry.begun, entry.answer) == (True, True, ())
+    assert entry.undo() and not entry.cannot_judge, "saying it twice is saying it once"
+    assert entry.ranks == (2, None, None)
+
+
+def test_confidence_alone_is_nothing_that_leaving_would_lose() -> None:
+    entry = RankingEntry(2)
+    entry.set_confidence(3)
+    assert not entry.begun and entry.undoable
