@@ -63,6 +63,9 @@ QT_LIBRARIES = {
     "libxcb-xkb.so.1": "libxcb-xkb1",
 }
 FONTS = "fonts-dejavu-core"
+# Set where the tests must find PostgreSQL's server; Debian keeps its programs out of the search path.
+SERVER_REQUIRED = "BLINDCINE_POSTGRESQL"
+SERVER_PROGRAMS = Path("/usr/lib/postgresql")
 APT_TIMEOUT_S = 900
 
 
@@ -170,7 +173,18 @@ def missing_packages(arguments: list[str]) -> list[str]:
     missing = []
     if not read_stamp() and importlib.util.find_spec("ensurepip") is None:
         missing.append(f"python{sys.version_info.major}.{sys.version_info.minor}-venv")
-    return missing + (missing_qt_packages() if opens_window(arguments) else [])
+    return missing + (missing_qt_packages() if opens_window(arguments) else []) + missing_server(arguments)
+
+
+def missing_server(arguments: list[str]) -> list[str]:
+    """Return Debian's package of PostgreSQL's server where the tests must have one, as in CI, and have not.
+
+    Elsewhere those tests are skipped: a server is not for us to install on a machine unasked.
+    """
+    if arguments[:1] != ["test"] or not os.environ.get(SERVER_REQUIRED):
+        return []
+    there = shutil.which("initdb") or any(SERVER_PROGRAMS.glob("*/bin/initdb"))
+    return [] if there else ["postgresql"]
 
 
 def missing_qt_packages() -> list[str]:

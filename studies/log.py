@@ -1,231 +1,238 @@
 """The append-only event log of a study: the only truth, from which everything else is replayed.
 
-Rule: hash(n) = SHA-256(canonical JSON of [n, time, kind, actor, payload, hash(n − 1)]), hash(0) = 64 zeros.
-One SQLite table in WAL mode with synchronous FULL; triggers forbid UPDATE and DELETE; writers take turns by
-BEGIN IMMEDIATE. An event that `append` has returned is on the disk.
+Rule: the events are a chain of hashes (`events.py`) in a table that only grows (`log_database.py`), in a
+SQLite file or in PostgreSQL. An event that `append` has returned is on the disk. When the connection to a
+server is lost while events are being committed, nobody knows whether they were: once the server is back and
+the lock is held again, they are looked up by their hash, and written only if they are not there and nobody
+else wrote meanwhile. So an event is never doubled, and never lost once it was acknowledged.
 
-What the chain finds: an event edited, removed, inserted or moved. A tail cut off is found by the anchor file
-`head.json`, which is rewritten after each commit with the number and hash of the last event. What it cannot
-find: a log and an anchor that were both put back to an earlier copy, or a chain that was computed anew from
-the changed event on (no secret goes into the hashes). Both are found only by an `Anchor` that was noted
-outside the folder: give it to `verify`.
+After each commit the anchor file `head.json` is rewritten with the number and hash of the last event, and
+the optional second copy (`second_copy.py`) follows. A failure of either leaves the event saved; it stands in
+`EventLog.warnings` until it is made good.
+
+What `verify` finds: an event changed, deleted, inserted or moved (`log_audit.py`). A tail cut off is found
+by the anchor file. What the log alone cannot find: a log and an anchor that were both put back to an earlier
+copy, or a chain that was computed anew from the changed event on (no secret goes into the hashes). Both are
+found only by the second copy, or by an `Anchor` that was noted outside the folder: give it to `verify`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-import os
-import shutil
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-import sqlalchemy
-from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Row, Table, Text
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
-from studies import storage
+from studies import log_audit, storage
 from studies.errors import StudyError
-
-Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
-
-GENESIS_HASH = "0" * 64
-ANCHOR_NAME = "head.json"
-BUSY_TIMEOUT_S = 30.0
-_LEAST_FREE_BYTES = 1 << 18
-_FLOAT_TAG = "$float"
-_URL_PREFIX = "sqlite:///"
-
-_METADATA = MetaData()
-_EVENTS = Table(
-    "events",
-    _METADATA,
-    Column("sequence", Integer, primary_key=True, autoincrement=False),
-    Column("time_utc", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("payload", Text, nullable=False),
-    Column("previous_hash", Text, nullable=False, unique=True),
-    Column("hash", Text, nullable=False, unique=True),
+from studies.events import (
+    GENESIS_HASH,
+    Anchor,
+    Entry,
+    Event,
+    Json,
+    canonical_json,
+    event_hash,
+    parse_json,
 )
-_TRIGGERS = {
-    "events_refuse_update": "CREATE TRIGGER events_refuse_update BEFORE UPDATE ON events "
-    "BEGIN SELECT RAISE(ABORT, 'the event log is append-only'); END",
-    "events_refuse_delete": "CREATE TRIGGER events_refuse_delete BEFORE DELETE ON events "
-    "BEGIN SELECT RAISE(ABORT, 'the event log is append-only'); END",
-}
+from studies.log_audit import LogTampered
+from studies.log_database import Database, open_database
+from studies.second_copy import SecondCopy
 
+__all__ = [
+    "ANCHOR_NAME",
+    "GENESIS_HASH",
+    "Anchor",
+    "Event",
+    "EventLog",
+    "Json",
+    "LogTampered",
+    "Transaction",
+    "canonical_json",
+    "event_hash",
+    "parse_json",
+]
 
-@dataclass(frozen=True)
-class Event:
-    """One line of the log."""
+ANCHOR_NAME = "head.json"
+_LOG = logging.getLogger("blindcine.log")
 
-    sequence: int
-    """From 1, without gaps."""
-    time_utc: str
-    """ISO 8601 with microseconds and Z."""
-    kind: str
-    actor: str
-    payload: dict[str, Any]
-    previous_hash: str
-    hash: str
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """Number and hash of an event; as text `42:6f…`, to be noted outside the study's folder."""
-
-    sequence: int
-    hash: str
-
-    def __str__(self) -> str:
-        """Return the text to note."""
-        return f"{self.sequence}:{self.hash}"
-
-    @classmethod
-    def parse(cls, text: str) -> Anchor:
-        """Read an anchor from its text. Raises StudyError."""
-        number, _, digest = text.strip().partition(":")
-        if not number.isdigit() or len(digest) != len(GENESIS_HASH):
-            raise StudyError(f"'{text}' is no anchor: it must look like 42:6f… with 64 hexadecimal digits.")
-        return cls(int(number), digest.lower())
-
-
-def canonical_json(value: object) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces, ASCII; the same on every platform.
-
-    NumPy numbers and arrays become numbers and lists. Infinities and NaN, which JSON lacks, are tagged;
-    `parse_json` brings them back.
-
-    Raises:
-        StudyError: when the value holds something that JSON cannot.
-    """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def parse_json(text: str) -> Any:  # noqa: ANN401 - what a JSON text holds is known to the caller only
-    """Read what `canonical_json` wrote. Raises ValueError when it is not JSON."""
-    return json.loads(text, object_hook=_untagged)
-
-
-def _plain(value: object) -> Json:
-    """Return the value in dictionaries, lists, strings, numbers, booleans and None."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
-            raise StudyError("A table to be stored has a key that is no text: use text keys.")
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return {_FLOAT_TAG: repr(value)}
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    raise StudyError(
-        f"A value of type {type(value).__name__} cannot be stored in the log: use text, numbers and lists."
-    )
-
-
-def _untagged(table: dict[str, Any]) -> dict[str, Any] | float:
-    return float(table[_FLOAT_TAG]) if table.keys() == {_FLOAT_TAG} else table
-
-
-def _hash(sequence: int, time_utc: str, kind: str, actor: str, payload: str, previous_hash: str) -> str:
-    document = canonical_json([sequence, time_utc, kind, actor, payload, previous_hash])
-    return hashlib.sha256(document.encode()).hexdigest()
+Result = TypeVar("Result")
 
 
 class Transaction:
     """The log while its write lock is held; made by `EventLog.transaction`."""
 
-    def __init__(self, log: EventLog, connection: Connection) -> None:
-        """Work on `log` through a connection that holds the write lock."""
-        self._log = log
-        self._connection = connection
+    def __init__(self, database: Database) -> None:
+        """Wait for the lock and take it. Raises DBAPIError."""
+        self._database = database
+        self.head: Anchor
+        """Number and hash of the last event before this transaction."""
+        self._connection, self.head, self._clock_offset = database.patiently(self._take_lock)
+        self._entries: list[Entry] = []
         self.appended: list[Event] = []
 
     def events(self, after: int = 0, expected: int = 0) -> list[Event]:
-        """Return the events with numbers above `after`, as `EventLog.events` does."""
-        return self._log._read(self._connection, after, expected)
+        """Return the events with numbers above `after` that were there before this transaction."""
+        return self._patiently(lambda connection: _read(self._database, connection, after, expected))
 
     def append(self, kind: str, payload: Mapping[str, Any], actor: str) -> Event:
         """Add an event; it counts when the transaction has ended without an exception. Raises StudyError."""
-        last = self._connection.execute(
-            sqlalchemy.select(_EVENTS.c.sequence, _EVENTS.c.hash).order_by(_EVENTS.c.sequence.desc()).limit(1)
-        ).first()
-        sequence, previous_hash = (1, GENESIS_HASH) if last is None else (last.sequence + 1, last.hash)
+        last = self._entries[-1] if self._entries else self.head
         text = canonical_json(payload)
-        time_utc = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        digest = _hash(sequence, time_utc, kind, actor, text, previous_hash)
-        self._connection.execute(
-            _EVENTS.insert().values(
-                sequence=sequence,
-                time_utc=time_utc,
-                kind=kind,
-                actor=actor,
-                payload=text,
-                previous_hash=previous_hash,
-                hash=digest,
-            )
-        )
-        event = Event(sequence, time_utc, kind, actor, parse_json(text), previous_hash, digest)
+        now = datetime.now(UTC) + self._clock_offset
+        time_utc = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        sequence = last.sequence + 1
+        digest = event_hash(sequence, time_utc, kind, actor, text, last.hash)
+        entry = Entry(sequence, time_utc, kind, actor, text, last.hash, digest)
+        event = entry.event
+        self._entries.append(entry)
         self.appended.append(event)
         return event
 
+    def commit(self) -> None:
+        """Write what was appended; on return it is on the disk. Raises DBAPIError or StudyError."""
+        if not self._entries:
+            return
+        try:
+            self._database.insert(self._connection, self._entries)
+            return
+        except DBAPIError as error:
+            self.close()
+            if not self._database.lost(error):
+                if self._database.read(self._is_saved):
+                    return  # SQLite may report a failure although the last page of the commit was written
+                raise
+        try:
+            self._database.patiently(self._settle)
+        except DBAPIError as error:
+            raise StudyError(
+                f"{self._database.reason(error)} Whether the last step was saved shows when the study is "
+                "opened again."
+            ) from error
+
+    def close(self) -> None:
+        """Give the lock back; what was not committed is dropped."""
+        self._connection.close()
+
+    def _take_lock(self) -> tuple[Connection, Anchor, timedelta]:
+        connection = self._database.connect(write=True)
+        try:
+            return connection, self._database.head(connection), self._database.clock_offset(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _patiently(self, action: Callable[[Connection], Result]) -> Result:
+        """Do something under the lock; take the lock anew if the connection was lost meanwhile."""
+        try:
+            return action(self._connection)
+        except DBAPIError as error:
+            if not self._database.lost(error):
+                raise
+
+        def again() -> Result:
+            self._return()
+            return action(self._connection)
+
+        return self._database.patiently(again)
+
+    def _return(self) -> None:
+        """Take the lock anew after the connection was lost; whoever had it before has ended by then."""
+        self.close()
+        self._connection, head, _ = self._take_lock()
+        if head != self.head and not self._is_saved(self._connection):
+            raise StudyError(
+                "The connection to the study's log was lost, and somebody else wrote to it "
+                "meanwhile: nothing was saved, so please do it again."
+            )
+
+    def _settle(self) -> None:
+        """Find out whether a commit of unknown outcome took place; do it if not."""
+        self._return()
+        if not self._is_saved(self._connection):
+            self._database.insert(self._connection, self._entries)
+
+    def _is_saved(self, connection: Connection) -> bool:
+        """All of a transaction's events are saved or none, so the last one tells."""
+        return bool(self._entries) and self._database.holds(connection, self._entries[-1].hash)
+
 
 class EventLog:
-    """An event log in one SQLite file."""
+    """An event log in a SQLite file or a PostgreSQL database."""
 
-    def __init__(self, url_or_path: str | Path) -> None:
+    def __init__(
+        self,
+        url_or_path: str | Path,
+        *,
+        anchor_path: Path | None = None,
+        second_copy: Path | None = None,
+    ) -> None:
         """Open a log that exists; `create` makes one.
 
         Args:
-            url_or_path: a path, or a URL `sqlite:///path`.
+            url_or_path: a path, a URL `sqlite:///path`, or a URL `postgresql://user@host/database?study=…`.
+            anchor_path: where number and hash of the last event are kept; beside a SQLite file by default.
+            second_copy: file that gets a copy of each event; none by default.
 
         Raises:
-            StudyError: when there is no such file, or the URL is of another database.
+            StudyError: when there is no such log, or its database cannot be reached.
         """
-        self.path = _database_path(url_or_path)
-        if not self.path.is_file():
-            raise StudyError(f"The event log '{self.path}' does not exist.")
-        self._engine = _engine(self.path)
+        self._database = open_database(url_or_path)
+        self._database.require()
+        self._anchor_path = anchor_path or _beside(self._database)
+        self._copy = None if second_copy is None else SecondCopy(second_copy)
+        self._anchor_problem = ""
+        self._told: tuple[str, ...] = ()
+        self.on_warning: Callable[[str], None] | None = None
+        """Called once with each new warning, on the thread that wrote."""
 
     @classmethod
-    def create(cls, url_or_path: str | Path) -> EventLog:
-        """Make an empty log. Raises StudyError when the file exists or cannot be made."""
-        path = _database_path(url_or_path)
-        if path.exists():
-            raise StudyError(f"The event log '{path}' exists already: open it instead.")
-        engine = _engine(path)
-        try:
-            storage.write_durably(path.with_name(ANCHOR_NAME), _anchor_content(0, GENESIS_HASH))
-            with engine.connect() as connection:
-                # WAL is a property of the file; it cannot be set inside a transaction.
-                connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
-            with _begin(engine, write=True) as connection:
-                _METADATA.create_all(connection)
-                for statement in _TRIGGERS.values():
-                    connection.exec_driver_sql(statement)
-        except OperationalError as error:
-            raise StudyError(f"The event log '{path}' cannot be made: {error.orig}.") from error
-        except OSError as error:
-            raise StudyError(f"The event log '{path}' cannot be made: {error.strerror}.") from error
-        storage.sync_folder(path.parent)
-        return cls(path)
+    def create(
+        cls,
+        url_or_path: str | Path,
+        *,
+        anchor_path: Path | None = None,
+        second_copy: Path | None = None,
+    ) -> EventLog:
+        """Make an empty log. Raises StudyError when it exists or cannot be made."""
+        database = open_database(url_or_path)
+        database.create()
+        anchor_path = anchor_path or _beside(database)
+        if anchor_path is not None:
+            try:
+                storage.write_durably(anchor_path, _anchor_content(Anchor(0, GENESIS_HASH)))
+            except OSError as error:
+                raise StudyError(
+                    f"The event log cannot be made, for '{anchor_path}' cannot be written: {error.strerror}."
+                ) from error
+        return cls(database.location, anchor_path=anchor_path, second_copy=second_copy)
 
     @property
-    def anchor_path(self) -> Path:
-        """The file beside the log that holds its last number and hash."""
-        return self.path.with_name(ANCHOR_NAME)
+    def path(self) -> Path | None:
+        """The log's file; None if it is in PostgreSQL."""
+        return self._database.path
+
+    @property
+    def location(self) -> str:
+        """The path, or the URL without a password."""
+        return self._database.location
+
+    @property
+    def anchor_path(self) -> Path | None:
+        """The file that holds the log's last number and hash."""
+        return self._anchor_path
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is not as it should be although every event is saved, one sentence each; mostly nothing."""
+        problems = (self._anchor_problem, "" if self._copy is None else self._copy.problem)
+        return tuple(problem for problem in problems if problem)
 
     def append(self, kind: str, payload: Mapping[str, Any], actor: str) -> Event:
         """Add an event; on return it is on the disk.
@@ -243,16 +250,22 @@ class EventLog:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Hold the write lock; commit on a normal exit, roll back on an exception.
+        """Hold the write lock; commit on a normal exit, drop everything on an exception.
 
         Raises:
-            StudyError: when another process keeps the lock for longer than 30 s, or the disk refuses.
+            StudyError: when another process keeps the lock for longer than 30 s, the disk refuses, or a lost
+                server does not come back in time. What was appended is saved or is not, never twice.
         """
-        with self._reporting(), _begin(self._engine, write=True) as connection:
-            transaction = Transaction(self, connection)
-            yield transaction
+        with self._reporting():
+            transaction = Transaction(self._database)
+            try:
+                yield transaction
+                transaction.commit()
+            finally:
+                transaction.close()
         if transaction.appended:
             self._write_anchor()
+            self.catch_up()
 
     def events(self, after: int = 0, expected: int = 0) -> list[Event]:
         """Return the events with numbers above `after`, in order.
@@ -264,177 +277,148 @@ class EventLog:
         Raises:
             StudyError: when the log is shorter than `expected`, or cannot be read.
         """
-        with self._reporting(), _begin(self._engine, write=False) as connection:
-            return self._read(connection, after, expected)
+        with self._reporting():
+            return self._database.read(lambda connection: _read(self._database, connection, after, expected))
 
-    def verify(self, noted: Anchor | None = None) -> None:
-        """Check every hash, the order, the triggers and the anchor file.
+    def catch_up(self) -> None:
+        """Bring the second copy up to the log if there is one; a failure stands in `warnings`."""
+        if self._copy is not None:
+            self._copy.follow(self._entries)
+        self._warn()
+
+    def verify_quickly(self) -> None:
+        """Verify without the second copy, which may be on a share that does not answer.
+
+        Raises:
+            LogTampered: as `verify` does; then the second copy is asked what was there.
+        """
+        try:
+            self.verify(second_copy=False)
+        except LogTampered:
+            self.verify()  # raises too, and can name more
+
+    def verify(self, noted: Anchor | None = None, *, second_copy: bool = True) -> tuple[str, ...]:
+        """Check every hash, the order, the triggers, the anchor file and the second copy.
 
         Args:
             noted: an anchor kept elsewhere, which the log must contain.
+            second_copy: False leaves the second copy out.
+
+        Returns:
+            Notes on what proves nothing but should be known: a clock set back, a second copy that is behind.
 
         Raises:
-            StudyError: naming the first bad event.
+            LogTampered: naming what was done to which events; a StudyError.
         """
-        # The anchor is read first: an event committed meanwhile can only make the log longer than it says.
+        # Anchor and copy are read first: events committed meanwhile only make the log longer than they say.
         anchor = self._read_anchor()
-        with self._reporting(), _begin(self._engine, write=False) as connection:
-            rows = connection.execute(sqlalchemy.select(_EVENTS).order_by(_EVENTS.c.sequence)).all()
-            triggers = (
-                connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-                .scalars()
-                .all()
+        copied, copy_note = self._read_copy() if second_copy else (None, ())
+        with self._reporting():
+            entries, missing, notes = self._database.read(
+                lambda connection: (
+                    self._database.entries(connection),
+                    self._database.lost_protections(connection),
+                    self._database.notes(connection),
+                )
             )
-        previous_hash = GENESIS_HASH
-        for number, row in enumerate(rows, start=1):
-            _verify_row(row, number, previous_hash)
-            previous_hash = row.hash
-        if anchor is None:
-            raise StudyError(
+        copy = None if copied is None else log_audit.audit(copied, where=log_audit.SECOND_COPY)
+        known = ((anchor, f"'{ANCHOR_NAME}'"), (noted, "the anchor noted elsewhere"))
+        anchors = [(item, source) for item, source in known if item is not None]
+        audit = log_audit.audit(entries, anchors, witness=copy)
+        if copy is not None:
+            log_audit.compare(audit, copy)
+        findings = audit.sentences + ([] if copy is None else copy.sentences)
+        if anchor is None and self._anchor_path is not None:
+            findings.append(
                 f"'{ANCHOR_NAME}' is missing beside the event log: the log may have been cut short."
             )
-        for known, source in ((anchor, f"'{ANCHOR_NAME}'"), (noted, "the anchor noted elsewhere")):
-            _verify_anchor(rows, known, source)
-        missing = set(_TRIGGERS) - set(triggers)
         if missing:
-            raise StudyError(
-                f"The event log has lost its protection {', '.join(sorted(missing))}: it was tampered with."
+            findings.append(
+                f"The event log has lost its protection {', '.join(missing)}: it was tampered with."
             )
+        if findings:
+            raise LogTampered(findings)
+        return (*audit.notes, *notes, *copy_note)
 
-    def _read(self, connection: Connection, after: int, expected: int) -> list[Event]:
-        rows = connection.execute(
-            sqlalchemy.select(_EVENTS).where(_EVENTS.c.sequence > after).order_by(_EVENTS.c.sequence)
-        ).all()
-        if not rows and expected:
-            last = (
-                connection.execute(sqlalchemy.select(sqlalchemy.func.max(_EVENTS.c.sequence))).scalar() or 0
-            )
-            if last < expected:
-                raise StudyError(
-                    f"The event log ends at event {last}, but event {expected} was there: it was cut short."
-                )
-        return [_event(row) for row in rows]
+    def _entries(self, after: int) -> list[Entry]:
+        with self._reporting():
+            return self._database.read(lambda connection: self._database.entries(connection, after))
 
     def _read_anchor(self) -> Anchor | None:
+        if self._anchor_path is None:
+            return None
         try:
-            fields = json.loads(self.anchor_path.read_bytes())
+            fields = json.loads(self._anchor_path.read_bytes())
             return Anchor(int(fields["sequence"]), str(fields["hash"]))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StudyError(f"'{ANCHOR_NAME}' beside the event log cannot be read: {error}.") from error
 
+    def _read_copy(self) -> tuple[list[Entry] | None, tuple[str, ...]]:
+        if self._copy is None:
+            return None, ()
+        try:
+            return self._copy.entries(), ()
+        except OSError as error:
+            note = (
+                f"The second copy of the event log, '{self._copy.path}', cannot be read "
+                f"({error.strerror}), so the log was not compared with it."
+            )
+            return None, (note,)
+
     def _write_anchor(self) -> None:
         """Write the newest number and hash; under the write lock, so that the anchor never goes back."""
-        with self._reporting(), _begin(self._engine, write=True) as connection:
-            last = connection.execute(
-                sqlalchemy.select(_EVENTS.c.sequence, _EVENTS.c.hash)
-                .order_by(_EVENTS.c.sequence.desc())
-                .limit(1)
-            ).one()
-            try:
-                storage.write_durably(self.anchor_path, _anchor_content(last.sequence, last.hash))
-            except OSError as error:
-                raise StudyError(
-                    f"The event is saved, but '{ANCHOR_NAME}' beside the log cannot be written: "
-                    f"{error.strerror}."
-                ) from error
+        if self._anchor_path is None:
+            return
+        try:
+            with self._reporting():
+                transaction = Transaction(self._database)
+                try:
+                    storage.write_durably(self._anchor_path, _anchor_content(transaction.head))
+                finally:
+                    transaction.close()
+            self._anchor_problem = ""
+        except OSError as error:
+            self._anchor_problem = (
+                f"'{ANCHOR_NAME}' beside the event log cannot be written: {error.strerror}."
+            )
+        except StudyError as error:
+            self._anchor_problem = f"'{ANCHOR_NAME}' beside the event log is not up to date: {error}"
+
+    def _warn(self) -> None:
+        """Tell each new warning once, to the program's log and to whoever listens."""
+        warnings = self.warnings
+        for warning in warnings:
+            if warning not in self._told:
+                _LOG.warning("%s", warning)
+                if self.on_warning is not None:
+                    self.on_warning(warning)
+        self._told = warnings
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
         """Turn errors of the database into one sentence."""
         try:
             yield
-        except DatabaseError as error:
-            raise StudyError(self._reason(error)) from error
+        except DBAPIError as error:
+            raise StudyError(self._database.reason(error)) from error
 
-    def _reason(self, error: DatabaseError) -> str:
-        """Say what hinders the database; its own words for the first two help nobody ("disk I/O error")."""
-        folder = self.path.parent
-        if not all(os.access(path, os.W_OK) for path in (folder, self.path)):
-            return (
-                f"The study's folder '{folder}' cannot be written to, which its event log needs even for "
-                "looking at it: copy the folder to a place where you may write."
+
+def _beside(database: Database) -> Path | None:
+    return None if database.path is None else database.path.with_name(ANCHOR_NAME)
+
+
+def _anchor_content(anchor: Anchor) -> bytes:
+    return canonical_json({"sequence": anchor.sequence, "hash": anchor.hash}).encode()
+
+
+def _read(database: Database, connection: Connection, after: int, expected: int) -> list[Event]:
+    entries = database.entries(connection, after)
+    if not entries and expected:
+        last = database.head(connection).sequence
+        if last < expected:
+            raise StudyError(
+                f"The event log ends at event {last}, but event {expected} was there: it was cut short."
             )
-        if shutil.disk_usage(folder).free < _LEAST_FREE_BYTES:
-            return f"The disk that holds the study's folder '{folder}' is full: make room on it first."
-        return f"The event log '{self.path.name}' cannot be used: {error.orig}."
-
-
-def _anchor_content(sequence: int, digest: str) -> bytes:
-    return canonical_json({"sequence": sequence, "hash": digest}).encode()
-
-
-def _database_path(url_or_path: str | Path) -> Path:
-    text = str(url_or_path)
-    if isinstance(url_or_path, str) and text.startswith(_URL_PREFIX):
-        return Path(text.removeprefix(_URL_PREFIX))
-    if isinstance(url_or_path, str) and "://" in text:
-        raise StudyError(
-            f"The event log is kept in a SQLite file, but '{text.partition(':')[0]}' was asked for."
-        )
-    return Path(url_or_path)
-
-
-def _engine(path: Path) -> Engine:
-    # No pool: between two calls no file is open, so a study's folder can be copied, moved and deleted.
-    engine = sqlalchemy.create_engine(
-        sqlalchemy.URL.create("sqlite", database=str(path)),
-        poolclass=NullPool,
-        connect_args={"timeout": BUSY_TIMEOUT_S},
-    )
-
-    @sqlalchemy.event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by sqlite3 behind our back
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA fullfsync=ON")  # macOS: fsync alone stops at the drive's cache
-        cursor.close()
-
-    @sqlalchemy.event.listens_for(engine, "begin")
-    def _start(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine
-
-
-@contextmanager
-def _begin(engine: Engine, *, write: bool) -> Iterator[Connection]:
-    with engine.connect().execution_options(write=write) as connection, connection.begin():
-        yield connection
-
-
-def _event(row: Row[Any]) -> Event:
-    try:
-        payload = parse_json(row.payload)
-    except ValueError as error:
-        raise StudyError(
-            f"Event {row.sequence} of the log is not readable: it was changed or damaged."
-        ) from error
-    return Event(row.sequence, row.time_utc, row.kind, row.actor, payload, row.previous_hash, row.hash)
-
-
-def _verify_row(row: Row[Any], number: int, previous_hash: str) -> None:
-    if row.sequence != number:
-        raise StudyError(f"Event {number} of the log is missing: event {row.sequence} stands in its place.")
-    if row.previous_hash != previous_hash:
-        raise StudyError(
-            f"Event {number} of the log does not follow event {number - 1}: one of them was changed."
-        )
-    if row.hash != _hash(row.sequence, row.time_utc, row.kind, row.actor, row.payload, row.previous_hash):
-        raise StudyError(f"Event {number} of the log ({row.kind}) was changed after it was written.")
-
-
-def _verify_anchor(rows: Sequence[Row[Any]], anchor: Anchor | None, source: str) -> None:
-    if anchor is None:
-        return
-    if anchor.sequence > len(rows):
-        raise StudyError(
-            f"The log ends at event {len(rows)}, but {source} tells of event {anchor.sequence}: it was cut "
-            "short."
-        )
-    digest = rows[anchor.sequence - 1].hash if anchor.sequence > 0 else GENESIS_HASH
-    if digest != anchor.hash:
-        raise StudyError(f"Event {anchor.sequence} of the log is not the one that {source} tells of.")
+    return [entry.event for entry in entries]

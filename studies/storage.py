@@ -9,18 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 TEMPORARY_SUFFIX = ".part"
-
-
-def sync_file(path: Path) -> None:
-    """Wait until the content of `path` is on the disk. Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+_LOCKED_BYTE = 1 << 30
 
 
 def sync_folder(folder: Path) -> None:
@@ -71,3 +66,24 @@ def erase(path: Path) -> None:
     except FileNotFoundError:
         return
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def alone(stream: BinaryIO) -> Iterator[None]:
+    """Wait until no other process is in here with the same file; ends with the process at the latest."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        # A byte far behind the end, for nobody can read what is locked.
+        stream.seek(_LOCKED_BYTE)
+        msvcrt.locking(stream.fileno(), msvcrt.LK_LOCK, 1)
+        try:
+            yield
+        finally:
+            stream.seek(_LOCKED_BYTE)
+            msvcrt.locking(stream.fileno(), msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

@@ -193,6 +193,36 @@ def test_where_all_is_there_no_package_is_asked_for(
     assert run.missing_packages(["study", "read", "folder"]) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "required", "there", "wanted"),
+    [
+        (["test"], "1", "", ["postgresql"]),
+        (["test", "tests/studies"], "1", "", ["postgresql"]),
+        (["test"], "1", "in the path", []),
+        (["test"], "1", "beside", []),
+        (["test"], "", "", []),
+        (["demo"], "1", "", []),
+        ([], "1", "", []),
+    ],
+)
+def test_a_database_server_is_installed_only_where_the_tests_must_have_one(
+    run: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    required: str,
+    there: str,
+    wanted: list[str],
+) -> None:
+    monkeypatch.setenv(run.SERVER_REQUIRED, required)
+    monkeypatch.setattr(run, "SERVER_PROGRAMS", tmp_path)
+    monkeypatch.setattr(run.shutil, "which", lambda name: f"/bin/{name}" if there == "in the path" else None)
+    if there == "beside":
+        (tmp_path / "15" / "bin").mkdir(parents=True)
+        (tmp_path / "15" / "bin" / "initdb").write_text("")
+    assert run.missing_server(arguments) == wanted
+
+
 @pytest.mark.parametrize(("arguments", "wanted"), [(["demo"], False), (["window"], True), (["test"], True)])
 def test_without_a_display_the_demo_needs_no_qt(
     run: ModuleType, monkeypatch: pytest.MonkeyPatch, arguments: list[str], wanted: bool

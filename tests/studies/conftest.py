@@ -70,8 +70,17 @@ def make_study(tmp_path: Path, write_movie: MovieWriter, quick_seal: None) -> St
         readers: Sequence[str] = (),
         arms: Sequence[str] = ("compressed_sensing", "dl_natural", "dl_cardiac"),
         seed: int | str | None = None,
+        log_url: str | None = None,
+        second_copy: Path | None = None,
     ) -> Study:
-        study = Study.create(tmp_path / folder, name="Reading room", arms=arms, seed=seed)
+        study = Study.create(
+            tmp_path / folder,
+            name="Reading room",
+            arms=arms,
+            seed=seed,
+            log_url=log_url,
+            second_copy=second_copy,
+        )
         for number in range(scans):
             scan_id = study.import_scan(
                 tmp_path / f"meas_heart_{number}.h5",

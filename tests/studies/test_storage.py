@@ -48,6 +48,17 @@ def test_failure_leaves_the_old_file_and_nothing_else(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_folders_are_synchronised_but_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which has no such call, and would refuse to open a folder."""
+    storage.sync_folder(tmp_path)
+    missing = tmp_path / "missing"
+    with pytest.raises(FileNotFoundError):
+        storage.sync_folder(missing)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        storage.sync_folder(missing)
+
+
 def test_erased_file_is_overwritten_first(tmp_path: Path) -> None:
     """A second name of the same file still shows what is left of the content: zeros."""
     path, second_name = tmp_path / "key", tmp_path / "second"

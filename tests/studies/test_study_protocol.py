@@ -22,8 +22,7 @@ from studies.design import Design
 from studies.errors import StudyError
 from studies.log import canonical_json
 from studies.protocol import Protocol
-from studies.report_analysis import analyse
-from studies.report_tables import tables_of
+from studies.report import analyse, tables_of
 from studies.statistics.long_table import read_table
 from studies.study import Study
 
@@ -134,19 +133,20 @@ def test_practice_first_repeats_later_and_neither_in_the_analysis(
         row["clip"] for row in rows
     )
 
-    groups = analyse(tables_of(study))
-    for group in groups:
-        result = group.endpoints[0].result
-        assert result is not None and result.mean == (1.0, 2.0, 3.0)
-        for found in group.repeats:
-            assert found.pair.first == found.pair.second
-            assert found.pair.identical_orders == 0.0 and found.pair.kappa_quadratic < 0
-    assert sum(found.pair.clips for found in groups[-1].repeats) == 8
-    assert all(row.pair.first != row.pair.second for group in groups for row in group.agreement)
+    analysis = analyse(tables_of(study))
+    ranks = [found for found in analysis.results if found.ranked]
+    for found in ranks:
+        assert found.result is not None and found.result.mean == (1.0, 2.0, 3.0)
+        for again in found.repeats:
+            assert again.first == again.second
+            assert again.identical_orders == 0.0 and again.kappa_quadratic < 0
+        assert all(pair.first != pair.second for pair in found.pairs_of_readers)
+    assert ranks[-1].secondary and sum(again.clips for again in ranks[-1].repeats) == 8
     lines = read_csv(exported.statistics)
-    intra = [row for row in lines if row["comparison"] == "Anna vs Anna" and row["plane"] == "all"]
-    assert {row["readers"] for row in intra} == {"1"} and intra[0]["clips"] == "4"
-    assert intra[0]["note"] == "first readings vs hidden repeats"
+    intra = [row for row in lines if row["item"] == "repeats Anna" and row["stratum"] == "all strata"]
+    assert {row["quantity"]: row["value"] for row in intra}["clips"] == "4"
+    assert analysis.document["readings"]["Anna"]["readings"] == 8
+    assert analysis.document["readings"]["Anna"]["repeats"] == 4
     page = exported.report.read_text(encoding="utf-8")
     assert "Anna, first and repeated readings" in page and "8 hidden repeats" in page
     assert study.protocol_sha256 in page
@@ -404,13 +404,14 @@ def rewrite_last(study: Study, payload: dict[str, Any]) -> None:
     """Replace the payload of the last event, chain and anchor included: only for tests can do that."""
     last = study.events[-1]
     text = canonical_json(payload)
-    digest = study_log._hash(last.sequence, last.time_utc, last.kind, last.actor, text, last.previous_hash)
+    digest = study_log.event_hash(last.sequence, last.time_utc, last.kind, last.actor, text, last.previous_hash)
     database = sqlite3.connect(study.folder / "events.sqlite3")
+    trigger = database.execute("SELECT sql FROM sqlite_master WHERE name = 'events_refuse_update'").fetchone()
     database.execute("DROP TRIGGER events_refuse_update")
     database.execute(
         "UPDATE events SET payload = ?, hash = ? WHERE sequence = ?", (text, digest, last.sequence)
     )
-    database.execute(study_log._TRIGGERS["events_refuse_update"])
+    database.execute(trigger[0])
     database.commit()
     database.close()
     anchor = {"sequence": last.sequence, "hash": digest}
