@@ -17,10 +17,13 @@ from app import __version__
 from app.commands import (
     cache,
     demo,
+    desktop,
     evaluate,
+    export,
     info,
     models,
     reconstruct,
+    replicas,
     serve,
     simulate,
     statistics,
@@ -32,6 +35,7 @@ from app.commands import (
 )
 from app.commands.failures import exit_code, expected_errors, sentence
 from app.commands.terminal import complain
+from app.package_folders import PACKAGE_SUFFIX
 
 COMMANDS = (
     window,
@@ -40,6 +44,8 @@ COMMANDS = (
     stream,
     serve,
     times,
+    replicas,
+    export,
     cache,
     evaluate,
     statistics,
@@ -47,6 +53,7 @@ COMMANDS = (
     train,
     models,
     study,
+    desktop,
     demo,
 )
 
@@ -59,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         "For research use only.",
     )
     parser.add_argument("--version", action="version", version=f"blindcine {__version__}")
-    parser.set_defaults(run=window.run, paths=[], page=None)
+    parser.set_defaults(run=window.run, paths=[], page=None, role=None, person="")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for module in COMMANDS:
         module.register(subparsers)
@@ -79,7 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    arguments = build_parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0].endswith(PACKAGE_SUFFIX):
+        # As the desktop calls it for a file on which somebody has clicked.
+        words.insert(0, "window")
+    arguments = build_parser().parse_args(words)
     try:
         return int(arguments.run(arguments))
     except BrokenPipeError:

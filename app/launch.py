@@ -18,6 +18,7 @@ from app import theme
 from app.context import AppContext
 from app.main_window import MainWindow
 from app.scratch import remove_abandoned
+from studies.opened import Role
 
 _LOG = logging.getLogger("blindcine")
 
@@ -29,13 +30,21 @@ def display_available() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def run_window(study: Path | None = None, files: Sequence[Path] = (), page: str = "data") -> int:
+def run_window(
+    study: Path | None = None,
+    files: Sequence[Path] = (),
+    page: str = "data",
+    role: Role = "coordinator",
+    person: str = "",
+) -> int:
     """Open the window and run until it is closed.
 
     Args:
         study: study folder to open.
-        files: raw data files or folders to open.
-        page: page to begin with: data, reconstruct, read, measure or results.
+        files: raw data files or folders to open, or a reader package.
+        page: page to begin with: data, reconstruct, study, read, measure or results.
+        role: in which the study is opened.
+        person: who opens it; needed of a reader.
 
     Returns:
         The exit status.
@@ -58,7 +67,7 @@ def run_window(study: Path | None = None, files: Sequence[Path] = (), page: str 
     remove_abandoned(Path(tempfile.gettempdir()))
     context = AppContext()
     if study is not None:
-        context.open_study(study)
+        context.open_study(study, role, person)
     window = MainWindow(context)
     application.setWindowIcon(theme.icon("read", theme.ACCENT))
     _install_error_hook(context)
@@ -71,6 +80,8 @@ def run_window(study: Path | None = None, files: Sequence[Path] = (), page: str 
     if files:
         window.open_paths([Path(file) for file in files])
     window.show_page(page)
+    if study is not None and role == "reader" and page == "read":
+        window.read(person)
     # However the window ends, movies that carry their methods' names are not left behind.
     application.aboutToQuit.connect(context.close)
     for ending in (signal.SIGINT, signal.SIGTERM):

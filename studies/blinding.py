@@ -10,6 +10,7 @@ the joint 0th…99.8th percentile to 0…255; "joint_percentile" leaves out the 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import secrets
 import unicodedata
@@ -36,6 +37,9 @@ _SCRYPT_PARALLEL = 2
 _SCRYPT_LARGEST_COST = 2**20
 _NONCE_BYTES = 12
 _PADDING_BYTES = 2048
+_VEIL_CONTEXT = "labels to guess from"
+_SCHEDULE_CONTEXT = "schedule of a package"
+_VEIL_KEY = hashlib.sha256(_VEIL_CONTEXT.encode()).digest()
 
 
 def opaque_ids(count: int) -> list[str]:
@@ -73,6 +77,33 @@ def decrypt(key: bytes, text: str, *, context: str) -> dict[str, Any]:
             f"The encrypted part of '{context}' cannot be opened: its key or its text was changed."
         ) from error
     return dict(table)
+
+
+def veil_labels(labels: Sequence[str]) -> str:
+    """Keep the labels that readers guess from out of sight until they guess.
+
+    The key is in this program, so whoever wants to can read them; but they tell only what is compared, never
+    which movie is which, and no file of a locked study holds them in clear.
+    """
+    return encrypt(_VEIL_KEY, {"labels": list(labels)}, context=_VEIL_CONTEXT)
+
+
+def unveiled_labels(text: str) -> tuple[str, ...]:
+    """Return what `veil_labels` hid; none for an empty text. Raises StudyError when it was changed."""
+    return tuple(decrypt(_VEIL_KEY, text, context=_VEIL_CONTEXT)["labels"]) if text else ()
+
+
+def veil_schedule(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Keep a reader's schedule out of sight, for it says which presentations are hidden repeats.
+
+    The key is in this program, as with `veil_labels`: it hides what an archive program would show.
+    """
+    return encrypt(_VEIL_KEY, {"entries": list(entries)}, context=_SCHEDULE_CONTEXT)
+
+
+def unveiled_schedule(text: str) -> list[dict[str, Any]]:
+    """Return what `veil_schedule` hid. Raises StudyError when it was changed."""
+    return list(decrypt(_VEIL_KEY, text, context=_SCHEDULE_CONTEXT)["entries"])
 
 
 def seal(mapping: Mapping[str, Any], passphrase: str) -> bytes:

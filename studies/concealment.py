@@ -118,8 +118,13 @@ def check_schedules(state: StudyState, protocol: Protocol, revealed: Revealed) -
         state.readers, revealed.seed, state, protocol, revealed.methods, revealed.arm_order
     )
     for reader, entries in rebuilt.items():
-        if entries != [_entry(item) for item in state.schedules[reader]]:
+        if entries != schedule_entries(state.schedules[reader]):
             raise StudyError(f"The schedule of '{reader}' does not follow from the seed of the study.")
+
+
+def schedule_entries(presentations: Sequence[Presentation]) -> list[dict[str, Any]]:
+    """Return a schedule as it stands in the log."""
+    return [_entry(presentation) for presentation in presentations]
 
 
 def _entry(presentation: Presentation) -> dict[str, Any]:

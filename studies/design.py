@@ -54,6 +54,9 @@ FIELDS: Mapping[str, str] = {
     "repeat_share": "Share of the clips that each reader is shown twice without being told; 0: none.",
     "repeat_minimum": "At least so many clips are repeated.",
     "break_minutes": "After so many minutes of reading a break is suggested.",
+    "guess_clips": (
+        "Of so many clips each reader, after the last, guesses which movie is which (at most all); 0: none."
+    ),
     "scans": (
         "Raw-data files, relative to this file: file, subject, plane; sampling and label if you like; "
         "practice: true for cases that come first and are never analysed."

@@ -12,6 +12,13 @@ from collections.abc import Iterable, Sequence
 
 from studies.errors import StudyError
 
+METHOD_LABELS = {
+    "gridded": "Gridded",
+    "compressed_sensing": "Compressed sensing",
+    "dl_natural": "DL, natural videos",
+    "dl_cardiac": "DL, cardiac data",
+}
+
 
 def person_name(text: str) -> str:
     """Return a person's name in one spelling, whatever keyboard or operating system it came from."""
@@ -67,3 +74,14 @@ def checked_readers(readers: Sequence[str], arms: Iterable[str]) -> tuple[str, .
 def position_letter(position: int) -> str:
     """What the place on the screen is called: A, B, C… from left to right, from 0."""
     return chr(ord("A") + position)
+
+
+def method_label(method: str) -> str:
+    """How a method is called in tables, and where a reader is asked to guess it."""
+    return METHOD_LABELS.get(method, in_words(method))
+
+
+def in_words(name: str) -> str:
+    """A stored name as it is printed: "least_squares" is "Least squares"."""
+    text = name.replace("_", " ").strip()
+    return text[:1].upper() + text[1:]

@@ -44,6 +44,7 @@ _LATER_FIELDS = (
     "must_view_loops",
     "break_minutes",
     "readers",
+    "guess_clips",
 )
 
 
@@ -95,6 +96,8 @@ class Protocol:
     """After so long a reading without a pause the reader is asked to take one."""
     readers: tuple[str, ...] = ()
     """Who is to read; empty leaves it to the lock."""
+    guess_clips: int = 6
+    """Of so many clips each reader, having ranked everything, guesses which movie is which; 0: no guess."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -147,6 +150,11 @@ class Protocol:
             "break_minutes",
             _number(self.break_minutes) and self.break_minutes > 0,
             "a positive number of minutes",
+        )
+        self._expect(
+            "guess_clips",
+            _whole(self.guess_clips) and self.guess_clips >= 0,
+            "a whole number from 0 (no guess) on",
         )
         self._expect(
             "readers",

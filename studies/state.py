@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from studies.blinding import unveiled_labels, unveiled_schedule
 from studies.errors import StudyError
 from studies.log import GENESIS_HASH, Event
 from studies.names import person_name
@@ -23,6 +24,8 @@ from studies.schedule import Kind, Presentation
 
 Phase = Literal["design", "reading", "unblinded"]
 SCHEMA = 1
+PACKAGE_OPENED = "package_opened"
+"""Kind of the first event of an unpacked reader package."""
 PAUSE_MINUTES = 5.0
 """A reader who left the window alone for so long has had a break."""
 
@@ -117,6 +120,41 @@ class RankingRecord:
     window_level: tuple[float, float] | None
     kind: Kind = "reading"
     """Only first readings enter the main analysis."""
+    confidence: int | None = None
+    """From 1 (a guess) to 5 (certain)."""
+    cannot_judge: bool = False
+    """The reader could not rank these movies: `ranks` is empty, and the clip is missing in the analysis."""
+    session_id: str | None = None
+    viewing: dict[str, Any] = field(default_factory=dict)
+    """How the movies were looked at: frames shown, speeds, passes of each panel, zoom and more."""
+    software: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """One sitting of a reader, and under which conditions it began."""
+
+    session_id: str
+    """Opaque."""
+    reader: str
+    conditions: dict[str, Any]
+    """Display check, screen, resolution, refresh rate and whatever else the window found out."""
+    software: dict[str, str]
+    time_utc: str
+
+
+@dataclass(frozen=True)
+class GuessRecord:
+    """What a reader, having ranked everything, took the movies of a clip for."""
+
+    reader: str
+    presentation_id: str
+    clip_id: str
+    movie_ids: tuple[str, ...]
+    """By position on the screen."""
+    guesses: tuple[str | None, ...]
+    """By position: a label as `names.method_label` makes it, or None for "do not know"."""
+    time_utc: str
 
 
 @dataclass(frozen=True)
@@ -142,6 +180,46 @@ class MeasurementRecord:
     shapes: dict[str, Any]
     values: dict[str, Any]
     time_utc: str
+
+
+@dataclass(frozen=True)
+class ExportedPackage:
+    """A package that the study has made for a reader."""
+
+    package_id: str
+    reader: str
+    public_key: str
+    """Ed25519, hexadecimal."""
+    manifest_sha256: str
+    done: int
+    """How many rankings the reader had given before; the package goes on from there."""
+    time_utc: str
+
+
+@dataclass(frozen=True)
+class MergedResponse:
+    """What of a reader's response the study has taken in."""
+
+    reader: str
+    package_id: str
+    copy_id: str
+    """Which unpacked copy of the package was read."""
+    answers: tuple[Event, ...]
+    """The events of the copy so far, in its own chain."""
+    signature: str
+    """Of the last response that was merged, hexadecimal."""
+
+
+@dataclass(frozen=True)
+class PackageIdentity:
+    """Which package this study is, if it is one."""
+
+    package_id: str
+    copy_id: str
+    study_id: str
+    """Hash of the first event of the study that the package is of."""
+    reader: str
+    public_key: str
 
 
 @dataclass(frozen=True)
@@ -209,11 +287,26 @@ class StudyState:
     schedules: dict[str, tuple[Presentation, ...]] = field(default_factory=dict)
     sealed_key_sha256: str = ""
     protocol_sha256: str = ""
+    study_id: str = ""
+    """Hash of the first event: no two studies share it, for it covers ciphertext with a random nonce."""
+    veiled_labels: str = ""
+    """The labels of the methods that readers guess from, see `blinding.veil_labels`; empty if none."""
     rankings: dict[tuple[str, str], RankingRecord] = field(default_factory=dict)
     breaks: list[BreakRecord] = field(default_factory=list)
     minutes_read: dict[str, float] = field(default_factory=dict)
     """By reader: time on clips since the reader's last pause or break prompt."""
     last_commit: dict[str, str] = field(default_factory=dict)
+    sessions: dict[str, SessionRecord] = field(default_factory=dict)
+    resumed: dict[str, str] = field(default_factory=dict)
+    """By reader: the presentation to show again in a session in which nothing has been ranked yet."""
+    guesses: dict[tuple[str, str], GuessRecord] = field(default_factory=dict)
+    exports: dict[str, ExportedPackage] = field(default_factory=dict)
+    """By package id."""
+    merged: dict[str, MergedResponse] = field(default_factory=dict)
+    """By package id; the package that a reader answered last is the last of that reader."""
+    refused: set[str] = field(default_factory=set)
+    """SHA-256 of the responses that were refused on record."""
+    package: PackageIdentity | None = None
     measurements: dict[tuple[str, str], MeasurementRecord] = field(default_factory=dict)
     revealed: Revealed | None = None
 
@@ -252,6 +345,16 @@ class StudyState:
         """Return the first presentation that a reader has not ranked, or None when all are."""
         return next((item for item in self.schedule(reader) if not self.ranked(reader, item)), None)
 
+    def last_ranked(self, reader: str) -> str | None:
+        """Return the presentation that a reader ranked last."""
+        own = [presentation_id for name, presentation_id in self.rankings if name == reader]
+        return own[-1] if own else None
+
+    def last_package(self, reader: str) -> str | None:
+        """Return the package from which a reader's answers were merged last."""
+        own = [merged.package_id for merged in self.merged.values() if merged.reader == reader]
+        return own[-1] if own else None
+
     def missing_rankings(self) -> dict[str, int]:
         """Return how many rankings each reader still owes; readers who are done are left out."""
         missing = {
@@ -288,12 +391,22 @@ class StudyState:
             )
         try:
             handler(self, event)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             raise StudyError(
                 f"Event {event.sequence} ({event.kind}) lacks something or is malformed: {error!r}."
             ) from error
+        if event.sequence == 1:
+            self.study_id = event.hash
         self.sequence = event.sequence
         self.head_hash = event.hash
+
+    def apply_answer(self, event: Event) -> None:
+        """Take in an event of a reader that came with a response, outside this log's chain.
+
+        Raises:
+            KeyError: for a kind of event that no reader makes.
+        """
+        _ANSWER_HANDLERS[event.kind](self, event)
 
 
 def _minutes_between(before: str, after: str) -> float:
@@ -344,21 +457,123 @@ def _study_locked(state: StudyState, event: Event) -> None:
     state.sealed_key_sha256 = payload["sealed_key_sha256"]
     state.protocol_sha256 = payload["protocol_sha256"]
     state.locked_protocol = state.protocol
+    state.veiled_labels = payload.get("labels", "")
     if "protocol" in payload and Protocol.from_dict(payload["protocol"]) != state.protocol:
         raise ValueError("the protocol that was locked is not the one that was set")
-    state.schedules = {
-        reader: tuple(
-            Presentation(
-                index,
-                entry["presentation_id"],
-                entry["clip_id"],
-                tuple(entry["permutation"]),
-                entry.get("kind", "reading"),
-            )
-            for index, entry in enumerate(entries)
+    state.schedules = {reader: _schedule(entries) for reader, entries in payload["schedules"].items()}
+
+
+def _schedule(entries: Sequence[Mapping[str, Any]]) -> tuple[Presentation, ...]:
+    return tuple(
+        Presentation(
+            index,
+            entry["presentation_id"],
+            entry["clip_id"],
+            tuple(entry["permutation"]),
+            entry.get("kind", "reading"),
         )
-        for reader, entries in payload["schedules"].items()
-    }
+        for index, entry in enumerate(entries)
+    )
+
+
+def _package_opened(state: StudyState, event: Event) -> None:
+    """A package's log begins with what its manifest says; its study is locked already."""
+    if event.sequence != 1:
+        raise ValueError("a package begins with its first event")
+    manifest = event.payload["manifest"]
+    state.package = PackageIdentity(
+        package_id=manifest["package_id"],
+        copy_id=event.payload["copy_id"],
+        study_id=manifest["study_id"],
+        reader=manifest["reader"],
+        public_key=manifest["public_key"],
+    )
+    state.phase = "reading"
+    state.protocol = state.locked_protocol = Protocol.from_dict(manifest["protocol"])
+    state.protocol_sha256 = manifest["protocol_sha256"]
+    state.veiled_labels = manifest["labels"]
+    state.readers = (manifest["reader"],)
+    state.schedules = {manifest["reader"]: _schedule(unveiled_schedule(manifest["schedule"]))}
+    for clip in manifest["clips"]:
+        state.scans[clip["clip_id"]] = ScanState(
+            scan_id=clip["clip_id"],
+            clip_id=clip["clip_id"],
+            subject="",
+            plane=clip["plane"],
+            sampling=clip["sampling"],
+            private="",
+            practice=clip["practice"],
+            movies=dict(sorted(clip["movies"].items())),
+        )
+    for earlier in manifest["earlier"]:
+        # They stand in the chain of the study, not in this one.
+        state.apply_answer(Event(**earlier, sequence=0, actor=manifest["reader"], previous_hash="", hash=""))
+
+
+def _package_exported(state: StudyState, event: Event) -> None:
+    payload = event.payload
+    state.exports[payload["package_id"]] = ExportedPackage(
+        package_id=payload["package_id"],
+        reader=payload["reader"],
+        public_key=payload["public_key"],
+        manifest_sha256=payload["manifest_sha256"],
+        done=payload["done"],
+        time_utc=event.time_utc,
+    )
+
+
+def _response_merged(state: StudyState, event: Event) -> None:
+    """Apply the answers that came with a response, each at the time when it was given."""
+    payload = event.payload
+    answers = [Event(**answer) for answer in payload["events"]]
+    before = state.merged.pop(payload["package_id"], None)
+    state.merged[payload["package_id"]] = MergedResponse(
+        reader=payload["reader"],
+        package_id=payload["package_id"],
+        copy_id=payload["copy_id"],
+        answers=(*(before.answers if before else ()), *answers),
+        signature=payload["signature"],
+    )
+    for answer in answers:
+        state.apply_answer(answer)
+
+
+def _response_refused(state: StudyState, event: Event) -> None:
+    """A second copy that was read changes no answer; the event is there for the auditor."""
+    state.refused.add(event.payload["response_sha256"])
+
+
+def _session_started(state: StudyState, event: Event) -> None:
+    payload = event.payload
+    reader = payload["reader"]
+    state.sessions[payload["session_id"]] = SessionRecord(
+        session_id=payload["session_id"],
+        reader=reader,
+        conditions=payload["conditions"],
+        software=payload["software"],
+        time_utc=event.time_utc,
+    )
+    last = state.last_ranked(reader)
+    if last is not None:
+        state.resumed[reader] = last
+
+
+def _refresher_shown(state: StudyState, event: Event) -> None:
+    state.resumed.pop(event.payload["reader"], None)
+
+
+def _guess_recorded(state: StudyState, event: Event) -> None:
+    payload = event.payload
+    labels = unveiled_labels(state.veiled_labels)
+    key = payload["reader"], payload["presentation_id"]
+    state.guesses[key] = GuessRecord(
+        reader=payload["reader"],
+        presentation_id=payload["presentation_id"],
+        clip_id=payload["clip_id"],
+        movie_ids=tuple(payload["movie_ids"]),
+        guesses=tuple(None if choice is None else labels[choice] for choice in payload["choices"]),
+        time_utc=event.time_utc,
+    )
 
 
 def _ranking_committed(state: StudyState, event: Event) -> None:
@@ -384,7 +599,13 @@ def _ranking_committed(state: StudyState, event: Event) -> None:
         comment=payload["comment"],
         window_level=None if window_level is None else (window_level[0], window_level[1]),
         kind=kinds[payload["presentation_id"]],
+        confidence=payload.get("confidence"),
+        cannot_judge=payload.get("cannot_judge", False),
+        session_id=payload.get("session_id"),
+        viewing=payload.get("viewing", {}),
+        software=payload.get("software", {}),
     )
+    state.resumed.pop(payload["reader"], None)
 
 
 def _break_prompted(state: StudyState, event: Event) -> None:
@@ -441,6 +662,10 @@ def _study_unblinded(state: StudyState, event: Event) -> None:
     )
 
 
+def _nothing(state: StudyState, event: Event) -> None:
+    """Nothing of this event concerns the study that it is merged into."""
+
+
 _HANDLERS: Mapping[str, Callable[[StudyState, Event], None]] = {
     "study_created": _study_created,
     "scan_imported": _scan_imported,
@@ -451,7 +676,24 @@ _HANDLERS: Mapping[str, Callable[[StudyState, Event], None]] = {
     "protocol_amended": _protocol_amended,
     "ranking_committed": _ranking_committed,
     "break_prompted": _break_prompted,
+    "session_started": _session_started,
+    "refresher_shown": _refresher_shown,
+    "guess_recorded": _guess_recorded,
+    "package_exported": _package_exported,
+    PACKAGE_OPENED: _package_opened,
+    "response_merged": _response_merged,
+    "response_refused": _response_refused,
     "measurement_saved": _measurement_saved,
     "unblinding_refused": _unblinding_refused,
     "study_unblinded": _study_unblinded,
 }
+_ANSWER_HANDLERS: Mapping[str, Callable[[StudyState, Event], None]] = {
+    PACKAGE_OPENED: _nothing,
+    "session_started": _session_started,
+    "refresher_shown": _refresher_shown,
+    "ranking_committed": _ranking_committed,
+    "break_prompted": _break_prompted,
+    "guess_recorded": _guess_recorded,
+}
+"""What a reader's response may hold."""
+ANSWER_KINDS = frozenset(_ANSWER_HANDLERS)

@@ -14,33 +14,26 @@ from __future__ import annotations
 
 import re
 import secrets
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from studies import blinding, clips, concealment
 from studies.design import Design, missing_scans, with_seed
 from studies.errors import StudyError
+from studies.exchange import ExchangingStudy
 from studies.folder import StudyFolder
-from studies.log import Anchor, Event, EventLog, Transaction
-from studies.names import checked_arms, checked_readers, clear_text, person_name
+from studies.log import Anchor, Event
+from studies.names import checked_arms, checked_readers, clear_text, method_label, person_name
+from studies.opened import Role
 from studies.protocol import SAMPLINGS, Amendment, Protocol, ProtocolSecret, amended, protocol_sha256
-from studies.ranking import normalise
 from studies.schedule import Presentation
 from studies.state import (
     SCHEMA,
-    BlindedClip,
-    BreakRecord,
     Clip,
     MeasurementClip,
     MeasurementRecord,
-    Phase,
-    RankingRecord,
     Revealed,
     Scan,
     ScanState,
@@ -52,19 +45,12 @@ KNOWN_METHODS = ("gridded", *PAPER_ARMS)
 COORDINATOR = "coordinator"
 
 
-class Study:
+class Study(ExchangingStudy):
     """One study in one folder; several processes may hold it, and each sees what the others committed.
 
-    Use `create` or `open`, not the constructor.
+    Use `create` or `open`, not the constructor. See `OpenStudy` for the roles,
+    `ReadableStudy` for reading, `ExchangingStudy` for reader packages.
     """
-
-    def __init__(self, folder: Path, log: EventLog) -> None:
-        """Take a log as it is; for `create` and `open`."""
-        self.folder = folder
-        self._files = StudyFolder(folder)
-        self._log = log
-        self._state = StudyState()
-        self._guard = threading.RLock()
 
     # Opening
 
@@ -79,6 +65,8 @@ class Study:
         grey_scale: str = "least_squares",
         alpha: float = 0.05,
         measurement_window_s: float = 1.5,
+        log_url: str | None = None,
+        second_copy: Path | str | None = None,
     ) -> Study:
         """Make a new study in `folder`, which must be empty or not exist.
 
@@ -93,6 +81,9 @@ class Study:
             grey_scale: display rule, see `blinding.display_frames`.
             alpha: significance level.
             measurement_window_s: length of time over which measurements are averaged.
+            log_url: PostgreSQL database that gets the log, without a password, for example
+                `postgresql://ada@server/studies`; the log is a file in the folder by default.
+            second_copy: another folder, which gets a copy of each event of the log.
 
         Raises:
             StudyError: when the folder is in use or a value is not acceptable.
@@ -105,25 +96,35 @@ class Study:
             alpha=alpha,
             measurement_window_s=measurement_window_s,
         )
-        return cls.from_design(folder, Design(protocol, names, None if seed is None else str(seed)))
+        design = Design(protocol, names, None if seed is None else str(seed))
+        return cls.from_design(folder, design, log_url=log_url, second_copy=second_copy)
 
     @classmethod
-    def from_design(cls, folder: Path | str, design: Design) -> Study:
+    def from_design(
+        cls,
+        folder: Path | str,
+        design: Design,
+        *,
+        log_url: str | None = None,
+        second_copy: Path | str | None = None,
+    ) -> Study:
         """Make a new study from a protocol file; its scans are imported afterwards.
 
         Args:
             folder: where the study shall live; must be empty or not exist.
             design: from `Design.load`; a seed is drawn if it has none.
+            log_url: as in `create`.
+            second_copy: as in `create`.
 
         Raises:
-            StudyError: when the folder is in use.
+            StudyError: when the folder is in use, or the database cannot be.
         """
         folder = Path(folder)
         design = with_seed(design, secrets.token_hex(16))
         protocol, secret = design.protocol, design.secret
         key = blinding.new_key()
-        files = StudyFolder.create(folder, key)
-        log = EventLog.create(files.log_path)
+        files = StudyFolder.create(folder, key, log_url=log_url, second_copy=second_copy)
+        log = files.create_log()
         payload = {
             "schema": SCHEMA,
             "protocol": protocol.to_dict(),
@@ -133,53 +134,47 @@ class Study:
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path | str) -> Study:
+    def open(cls, folder: Path | str, role: Role = "coordinator", person: str = "") -> Study:
         """Open the study in `folder`: replay its log and check the chain of hashes.
 
+        Args:
+            folder: of a study, or of an unpacked reader package, which opens for its reader whatever is
+                asked for.
+            role: `coordinator`, `reader` or `physicist`; see `opened.py` for what each may do.
+            person: name of who opens it; a reader's must be one of the study's.
+
         Raises:
-            StudyError: when there is no study, or its log was damaged or changed (naming the first bad
-            event).
+            StudyError: when there is no study, the reader is not one of its, or its log was damaged or
+                changed (naming the first bad event).
         """
         folder = Path(folder)
-        log_path = StudyFolder(folder).log_path
-        if not log_path.is_file():
-            raise StudyError(f"'{folder}' is no study folder: it has no '{log_path.name}'.")
-        study = cls(folder, EventLog(log_path))
-        study._log.verify()
+        study = cls(folder, StudyFolder(folder).open_log(), role, person)
+        study._log.verify_quickly()
+        study._log.catch_up()
         study._refresh()
         if study._state.protocol is None:
             raise StudyError(
                 f"The study in '{folder}' was never finished being made: delete the folder, make it anew."
             )
+        if study._state.package is not None:
+            study._set_role("reader", study._state.package.reader)
+        elif study.role == "reader":
+            study._state.schedule(study.person)
         if study._state.phase != "design":
             # A kill between the lock's commit and the clean-up leaves these behind.
             study._clean_up_after_lock()
         return study
 
+    def with_second_copy(self, folder: Path | str) -> Study:
+        """Return the study opened anew, with a second copy of its log in a folder outside it.
+
+        Raises:
+            StudyError: when the folder cannot be used.
+        """
+        self._files.choose_second_copy(folder)
+        return type(self).open(self.folder, self.role, self.person)
+
     # What the study is
-
-    @property
-    def name(self) -> str:
-        """The study's name."""
-        return self.protocol.name
-
-    @property
-    def protocol(self) -> Protocol:
-        """The open part of the protocol, as amended: endpoints, strata, alpha, display; never the arms."""
-        protocol = self._current().protocol
-        if protocol is None:
-            raise StudyError(f"The study in '{self.folder}' has no protocol: make it anew.")
-        return protocol
-
-    @property
-    def phase(self) -> Phase:
-        """`design` until the lock, then `reading`, then `unblinded`."""
-        return self._current().phase
-
-    @property
-    def arm_count(self) -> int:
-        """How many movies stand side by side; known in every phase."""
-        return self.protocol.arm_count
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -193,7 +188,7 @@ class Study:
     def scans(self) -> list[Scan]:
         """All scans in the order of import."""
         state = self._current()
-        key = self._files.draft_key() if state.phase == "design" else None
+        key = self._files.draft_key() if state.phase == "design" and self.role == "coordinator" else None
         return [self._scan(state, scan, key) for scan in state.scans.values()]
 
     @property
@@ -234,28 +229,21 @@ class Study:
         return list(self._current().amendments)
 
     @property
-    def breaks(self) -> list[BreakRecord]:
-        """Breaks that readers were asked to take."""
-        return list(self._current().breaks)
-
-    @property
-    def readers(self) -> tuple[str, ...]:
-        """The readers named at the lock; empty before."""
-        return self._current().readers
-
-    @property
-    def rankings(self) -> list[RankingRecord]:
-        """All committed rankings in the order of commitment."""
-        return list(self._current().rankings.values())
-
-    @property
     def measurements(self) -> list[MeasurementRecord]:
-        """The latest measurement of each observer in each clip."""
+        """The latest measurement of each observer in each clip; readers see none."""
+        if self.role == "reader":
+            return []
         return list(self._current().measurements.values())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is not as it should be although all is saved: the log's anchor, its second copy."""
+        return self._log.warnings
 
     @property
     def events(self) -> list[Event]:
         """The whole log, for an audit."""
+        self._permit("see the whole log", "coordinator")
         return self._log.events()
 
     @property
@@ -286,6 +274,7 @@ class Study:
             StudyError: when the study is locked, scans have movies of other arms, or the new arms are named
                 by something that readers see.
         """
+        self._permit("change the protocol", "coordinator")
         with self._writing("design", "change the protocol") as transaction:
             key, before = self._files.draft_key(), self._secret(self._state)
             secret = with_seed(design, before.seed).secret
@@ -355,6 +344,7 @@ class Study:
                 f"The sampling of '{raw_path.name}' is '{sampling}': it must be one of "
                 f"{', '.join(SAMPLINGS)}."
             )
+        self._permit("import a scan", "coordinator")
         scan_id, clip_id = blinding.opaque_ids(2)
         with self._writing("design", "import a scan") as transaction:
             key = self._files.draft_key()
@@ -384,6 +374,7 @@ class Study:
 
     def remove_scan(self, scan_id: str) -> None:
         """Take a scan and its movies out of the study before the lock. Raises StudyError."""
+        self._permit("remove a scan", "coordinator")
         with self._writing("design", "remove a scan") as transaction:
             movie_ids = tuple(self._scan_state(scan_id).movies)
             transaction.append("scan_removed", {"scan_id": scan_id}, COORDINATOR)
@@ -456,6 +447,7 @@ class Study:
         """
         if not passphrase.strip():
             raise StudyError("The passphrase is empty: choose one that readers will not guess.")
+        self._permit("lock the study", "coordinator")
         with self._writing("design", "lock the study") as transaction:
             state, key, secret = self._state, self._files.draft_key(), self._secret(self._state)
             protocol = self.protocol
@@ -483,137 +475,14 @@ class Study:
                 "sealed_key_sha256": sealed_key_sha256,
                 "protocol": protocol.to_dict(),
                 "protocol_sha256": protocol_sha256(protocol, secret),
+                "labels": blinding.veil_labels(
+                    sorted({method_label(arm) for arm in secret.arms}, key=str.casefold)
+                ),
             }
             transaction.append("study_locked", payload, COORDINATOR)
         self._clean_up_after_lock()
 
-    # Reading
-
-    def schedule(self, reader: str) -> list[Presentation]:
-        """Return the presentations of a reader in their order. Raises StudyError for an unknown reader.
-
-        `permutation[position]` is an index into the clip's sorted `movie_ids`; across clips it means nothing.
-        """
-        return list(self._current().schedule(reader))
-
-    def progress(self, reader: str) -> tuple[int, int]:
-        """Return how many rankings the reader has committed, and how many there are to be."""
-        return self._current().progress(reader)
-
-    def next_presentation(self, reader: str) -> Presentation | None:
-        """Return what the reader has to rank next, or None when all is done."""
-        return self._current().next_presentation(reader)
-
-    def load_clip(self, presentation: Presentation) -> BlindedClip:
-        """Load what a presentation shows, in the order of the panels; safe to call from any thread.
-
-        Raises:
-            StudyError: when a movie is missing or is not the file that was attached.
-        """
-        scan = self._current().scan_of_clip(presentation.clip_id)
-        movies, frame_times_s, spacing = self._files.load_movies(scan.clip_id, scan.movies)
-        movies = clips.crop(movies, spacing, self.protocol.crop_mm)
-        display = blinding.display_frames(movies, self.protocol.grey_scale)
-        return BlindedClip(
-            presentation_id=presentation.presentation_id,
-            clip_id=scan.clip_id,
-            display=np.ascontiguousarray(display[list(presentation.permutation)]),
-            frame_times_s=frame_times_s,
-            pixel_spacing_mm=spacing,
-        )
-
-    def commit_ranking(
-        self,
-        reader: str,
-        presentation: Presentation,
-        ranks: Sequence[int],
-        *,
-        seconds: float | None = None,
-        frames_skipped: int | None = None,
-        loops: int | None = None,
-        comment: str = "",
-        window_level: tuple[float, float] | None = None,
-    ) -> None:
-        """Commit a ranking; it is on the disk on return and cannot be changed.
-
-        Args:
-            reader: one of `readers`.
-            presentation: the reader's next one.
-            ranks: by position, 1 (best) to the number of arms; equal numbers are ties.
-            seconds: time that the reader took.
-            frames_skipped: frames that the screen did not show.
-            loops: complete passes seen.
-            comment: the reader's words.
-            window_level: display window and level at the commit.
-
-        Raises:
-            StudyError: when it is committed already, is not the reader's next, the clip was not seen as often
-            as the protocol asks, or the study is not being read.
-        """
-        with self._writing("reading", "rank") as transaction:
-            state = self._state
-            known = state.schedule(reader)
-            reader = person_name(reader)
-            if presentation not in known:
-                raise StudyError(
-                    f"Presentation '{presentation.presentation_id}' is not in the schedule of '{reader}'."
-                )
-            if state.ranked(reader, presentation):
-                raise StudyError(
-                    f"'{reader}' has ranked presentation {presentation.index + 1} already: a ranking "
-                    "cannot be changed."
-                )
-            expected = state.next_presentation(reader)
-            if expected is not None and presentation != expected:
-                raise StudyError(
-                    f"The next presentation of '{reader}' is number {expected.index + 1}, not "
-                    f"{presentation.index + 1}."
-                )
-            wanted = self.protocol.must_view_loops
-            if loops is not None and loops < wanted:
-                raise StudyError(
-                    f"The clip was seen {loops} times to its end, but the protocol asks for {wanted}: go on "
-                    "watching."
-                )
-            movie_ids = state.clip(presentation.clip_id).movie_ids
-            payload = {
-                "reader": reader,
-                "presentation_id": presentation.presentation_id,
-                "index": presentation.index,
-                "clip_id": presentation.clip_id,
-                "movie_ids": [movie_ids[choice] for choice in presentation.permutation],
-                "ranks": list(normalise(ranks, len(movie_ids))),
-                "seconds": None if seconds is None else float(seconds),
-                "frames_skipped": None if frames_skipped is None else int(frames_skipped),
-                "loops": None if loops is None else int(loops),
-                "comment": str(comment),
-                "window_level": None if window_level is None else [float(value) for value in window_level],
-            }
-            transaction.append("ranking_committed", payload, reader)
-
-    def break_due(self, reader: str) -> float | None:
-        """Return the minutes that a reader has read without a pause if it is time for one, else None."""
-        state = self._current()
-        state.schedule(reader)
-        minutes = state.minutes_read.get(person_name(reader), 0.0)
-        return minutes if minutes >= self.protocol.break_minutes else None
-
-    def record_break(self, reader: str, *, taken: bool) -> None:
-        """Record that a reader was asked to take a break; the time to the next one begins anew.
-
-        Args:
-            reader: one of `readers`.
-            taken: whether the reader took it; False if all that is known is that it was suggested.
-
-        Raises:
-            StudyError: for an unknown reader, or when the study is not being read.
-        """
-        reader = person_name(reader)
-        with self._writing("reading", "record a break") as transaction:
-            self._state.schedule(reader)
-            minutes = self._state.minutes_read.get(reader, 0.0)
-            payload = {"reader": reader, "taken": taken, "minutes": minutes}
-            transaction.append("break_prompted", payload, reader)
+    # Amending
 
     def amend(self, actor: str, reason: str, changes: Mapping[str, Any]) -> Amendment:
         """Change the protocol after the lock, on record; without changes, record a note.
@@ -631,6 +500,7 @@ class Study:
         """
         actor = clear_text("name of who amends", actor, KNOWN_METHODS)
         reason = clear_text("reason of the amendment", reason, KNOWN_METHODS)
+        self._permit("amend the protocol", "coordinator")
         with self._writing("reading", "amend the protocol") as transaction:
             _, told = amended(self.protocol, changes)
             event = transaction.append("protocol_amended", {"reason": reason, "changes": told}, actor)
@@ -640,6 +510,7 @@ class Study:
 
     def load_movies(self, clip_id: str) -> MeasurementClip:
         """Load the movies of a clip for measurement, in their opaque order. Raises StudyError."""
+        self._permit("measure", "coordinator", "physicist")
         scan = self._current().scan_of_clip(clip_id)
         movies, frame_times_s, spacing = self._files.load_movies(scan.clip_id, scan.movies)
         factors = blinding.arm_factors(movies, self.protocol.grey_scale)
@@ -668,6 +539,7 @@ class Study:
         observer = person_name(observer)
         if not observer:
             raise StudyError("The measurement has no observer: enter a name.")
+        self._permit("measure", "coordinator", "physicist")
         with self._writing("reading", "measure") as transaction:
             if self._state.clip(clip_id).practice:
                 raise StudyError("The clip is a practice case, which is not measured: choose another.")
@@ -680,10 +552,6 @@ class Study:
             transaction.append("measurement_saved", payload, observer)
 
     # Unblinding and audit
-
-    def missing_rankings(self) -> dict[str, int]:
-        """Return how many rankings each reader still owes; readers who are done are left out."""
-        return self._current().missing_rankings()
 
     def unblind(self, passphrase: str, actor: str, *, force: bool = False) -> dict[str, str]:
         """Open the sealed key, write who is who into the log, and freeze reading and measuring.
@@ -704,6 +572,7 @@ class Study:
         actor = person_name(actor)
         if not actor:
             raise StudyError("Unblinding is recorded with a name: say who unblinds.")
+        self._permit("unblind", "coordinator")
         state = self._current()
         self._require(state, "reading", "unblind")
         self._refuse_while_missing(state, force)
@@ -736,59 +605,36 @@ class Study:
             transaction.append("study_unblinded", payload, actor)
         return dict(self.method_of)
 
-    def verify(self, noted: Anchor | None = None) -> None:
+    def verify(self, noted: Anchor | None = None) -> tuple[str, ...]:
         """Check the chain of the log, the movies' hashes, the sealed key and, once unblinded, the schedules.
 
         Args:
             noted: an earlier `head` that was kept outside the folder; the log must still contain it.
 
+        Returns:
+            Notes on what proves nothing but should be known: a clock set back, a second copy that is behind.
+
         Raises:
-            StudyError: naming the first event or file that is not as it was written.
+            StudyError: naming the events, or the first file, that are not as they were written.
         """
-        self._log.verify(noted)
+        notes = self._log.verify(noted)
         state = self._current()
         for scan in state.scans.values():
             if scan.movies:
                 self._files.load_movies(scan.clip_id, scan.movies)
         if state.phase == "design":
-            return
-        self._files.sealed_key(state.sealed_key_sha256)
+            return notes
+        if state.package is None:
+            self._files.sealed_key(state.sealed_key_sha256)
+        self._verify_responses(state)
         if state.revealed is not None:
             self._verify_revealed(state, state.revealed)
+        return notes
 
     # Inside
 
-    def _current(self) -> StudyState:
-        """Return the state after taking in what other processes have committed."""
-        with self._guard:
-            self._refresh()
-            return self._state
-
-    def _refresh(self) -> None:
-        for event in self._log.events(after=self._state.sequence, expected=self._state.sequence):
-            self._state.apply(event)
-
-    @contextmanager
-    def _writing(self, phase: Phase, action: str) -> Iterator[Transaction]:
-        """Hold the log's write lock with the state up to date; what is appended is durable on exit."""
-        with self._guard:
-            with self._log.transaction() as transaction:
-                for event in transaction.events(after=self._state.sequence, expected=self._state.sequence):
-                    self._state.apply(event)
-                self._require(self._state, phase, action)
-                yield transaction
-            self._refresh()
-
-    def _require(self, state: StudyState, phase: Phase, action: str) -> None:
-        reasons = {
-            "design": "the study is not locked yet",
-            "reading": "the study is locked",
-            "unblinded": "the study is unblinded and frozen",
-        }
-        if state.phase != phase:
-            raise StudyError(f"It is not possible to {action}: {reasons[state.phase]}.")
-
     def _secret(self, state: StudyState) -> ProtocolSecret:
+        self._permit("see what is blinded", "coordinator")
         if state.phase != "design":
             raise StudyError(
                 "The study is blinded: its arms are known before the lock and after unblinding only."

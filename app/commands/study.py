@@ -25,7 +25,15 @@ from app.commands.study_measure import (
     measure,
     repeatability,
 )
-from app.commands.terminal import read_passphrase, say, say_fields, say_json, say_table
+from app.commands.study_packages import (
+    add_merge_options,
+    add_package_options,
+    add_respond_options,
+    merge,
+    package,
+    respond,
+)
+from app.commands.terminal import progress_bar, read_passphrase, say, say_fields, say_json, say_table
 
 if TYPE_CHECKING:
     from studies.study import Study
@@ -48,6 +56,18 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
     step.add_argument("--seed", type=int, help="seed of the readers' schedules (default: drawn at random)")
     step.add_argument(
         "--protocol", type=Path, metavar="FILE", help="take everything from a protocol file (see `design`)"
+    )
+    step.add_argument(
+        "--log-url",
+        metavar="URL",
+        help="keep the event log in PostgreSQL for several readers at once: postgresql://user@host/database, "
+        "without a password (it comes from PGPASSWORD or ~/.pgpass)",
+    )
+    step.add_argument(
+        "--second-copy",
+        type=Path,
+        metavar="DIR",
+        help="write every event to this folder too",
     )
 
     text = "write, change or check the protocol, and show what the study can show"
@@ -91,6 +111,11 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
     add_set_option(step)
 
     step = _step(steps, "read", read, "open the window on the page Read")
+    step.add_argument(
+        "--reader",
+        metavar="NAME",
+        help="read as this reader, who sees no answers of others (default: choose)",
+    )
 
     step = _step(steps, "rank", rank, "commit rankings, beginning with the reader's next presentation")
     step.add_argument("--reader", required=True, help="one of the study's readers")
@@ -102,6 +127,16 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
         "--file", type=Path, metavar="CSV", help="columns presentation (1, 2, …), A, B, C, comment"
     )
     step.add_argument("--comment", default="", help="the reader's words, with --ranks")
+
+    text = "make a file with the blinded movies for one reader elsewhere"
+    add_package_options(_step(steps, "package", package, text))
+
+    step = steps.add_parser("respond", help="save the answers of a package that was read, for sending back")
+    step.add_argument("folder", type=Path, metavar="FOLDER", help="the package, or the folder it is read in")
+    add_respond_options(step)
+    step.set_defaults(run=respond)
+
+    add_merge_options(_step(steps, "merge", merge, "take the responses of readers' packages in"))
 
     step = _step(steps, "measure", measure, "apply shapes to the movies and save SNR and edge sharpness")
     add_measure_options(step)
@@ -120,7 +155,12 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
     step = _step(steps, "status", status, "print scans, readers and progress")
     step.add_argument("--json", action="store_true", help="print JSON")
 
-    step = _step(steps, "verify", verify, "check the event log's chain, the movies and the sealed key")
+    step = _step(
+        steps,
+        "verify",
+        verify,
+        "check the log, its second copy, merged responses, movies and sealed key",
+    )
     step.add_argument(
         "--noted",
         metavar="HEAD",
@@ -178,10 +218,20 @@ def create(arguments: argparse.Namespace) -> int:
     if arguments.protocol is not None:
         if arguments.name or arguments.arms or arguments.seed is not None:
             raise CommandError("Give --protocol, or --name, --arms and --seed, not both; change the file.")
-        study = Study.from_design(arguments.folder, Design.load(arguments.protocol))
+        study = Study.from_design(
+            arguments.folder,
+            Design.load(arguments.protocol),
+            log_url=arguments.log_url,
+            second_copy=arguments.second_copy,
+        )
     elif arguments.name:
         study = Study.create(
-            arguments.folder, name=arguments.name, arms=arguments.arms or PAPER_ARMS, seed=arguments.seed
+            arguments.folder,
+            name=arguments.name,
+            arms=arguments.arms or PAPER_ARMS,
+            seed=arguments.seed,
+            log_url=arguments.log_url,
+            second_copy=arguments.second_copy,
         )
     else:
         raise CommandError("Give the study's --name, or its --protocol.")
@@ -343,6 +393,8 @@ def read(arguments: argparse.Namespace) -> int:
     """Open the window on the study's page Read."""
     from app.commands.window import open_window
 
+    if arguments.reader:
+        return open_window(arguments.folder, [], "read", "reader", arguments.reader)
     return open_window(arguments.folder, [], "read")
 
 
@@ -425,8 +477,15 @@ def export(arguments: argparse.Namespace) -> int:
     """Write the results and print where they lie."""
     from studies.report import export as export_study
 
-    for path in export_study(open_study(arguments.folder), arguments.out).paths:
+    study = open_study(arguments.folder)
+    # A study that is still blinded is refused before a progress bar appears.
+    _ = study.method_of
+    with progress_bar("Writing the report") as progress:
+        exported = export_study(study, arguments.out, progress=progress)
+    for path in exported.documents:
         say(str(path))
+    if exported.figures:
+        say(f"{exported.figures[0].parent} ({len(exported.figures)} figures)")
     return 0
 
 
@@ -503,8 +562,18 @@ def verify(arguments: argparse.Namespace) -> int:
     from studies.log import Anchor
 
     study = open_study(arguments.folder)
-    study.verify(None if arguments.noted is None else Anchor.parse(arguments.noted))
+    notes = study.verify(None if arguments.noted is None else Anchor.parse(arguments.noted))
     clips = (*study.clips, *study.practice_clips)
-    say(f"Sound: {len(study.events)} events, {sum(len(clip.movie_ids) for clip in clips)} movies.")
+    parts = [
+        f"{study.head.sequence} events",
+        f"{sum(len(clip.movie_ids) for clip in clips)} movies",
+        *(
+            f"{len(merged.answers)} events merged from the package of {merged.reader}"
+            for merged in study.merged_responses
+        ),
+    ]
+    say(f"Sound: {', '.join(parts)}.")
+    for note in notes:
+        say(f"Note: {note}")
     say_amendments(study)
     return 0

@@ -65,3 +65,14 @@ def test_describe() -> None:
     """Best first, ties joined."""
     assert ranking.describe((1, 3, 1), "ABC") == "A = C > B"
     assert ranking.describe((2, 2, 2), "ABC") == "A = B = C"
+
+
+def test_what_is_no_ranking_at_all_is_refused() -> None:
+    """No movies, more than are enumerated, other labels than movies."""
+    with pytest.raises(StudyError, match="at least one movie"):
+        ranking.competition(())
+    for arms in (0, ranking.MAXIMUM_ARMS + 1):
+        with pytest.raises(StudyError, match=f"1 to {ranking.MAXIMUM_ARMS} movies, not for {arms}"):
+            ranking.weak_orders(arms)
+    with pytest.raises(StudyError, match="2 ranks need 2 labels, but 3"):
+        ranking.describe((1, 2), ("A", "B", "C"))
