@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from PySide6.QtCore import QObject, QSettings, Signal
 
@@ -18,8 +18,13 @@ from app.dialogs import Dialogs
 from app.jobs import JobManager
 from app.scratch import ScratchFolder
 from app.session import MethodShelf, SessionScans
+from app.study_lock import StudyLock
 from studies.errors import StudyError
+from studies.opened import Role
 from studies.study import Study
+
+if TYPE_CHECKING:
+    from app.reader_package import ReaderPackage
 
 Result = TypeVar("Result")
 
@@ -44,7 +49,10 @@ class AppContext(QObject):
     """A sentence about something that went wrong."""
 
     page_requested = Signal(str)
-    """Show the page of this name: data, reconstruct, read, measure, results."""
+    """Show the page of this name: data, reconstruct, study, read, measure, results."""
+
+    closing = Signal()
+    """The window closes: work on threads that can be stopped shall stop."""
 
     def __init__(
         self,
@@ -63,8 +71,10 @@ class AppContext(QObject):
         self._study_tasks = BackgroundTasks(1, self)
         self.scans = SessionScans(self.jobs, self)
         self.methods = MethodShelf(self.jobs, self)
+        self.lock = StudyLock(self)
         self._study: Study | None = None
         self._scratch: ScratchFolder | None = None
+        self.reader_package: ReaderPackage | None = None
         self.tasks.failed.connect(self.report)
         self._study_tasks.failed.connect(self.report)
 
@@ -90,13 +100,18 @@ class AppContext(QObject):
         self._study = study
         self.study_changed.emit()
 
-    def open_study(self, path: Path) -> None:
+    def open_study(self, path: Path, role: Role = "coordinator", person: str = "") -> None:
         """Open a study folder and make it the open study; for start-up and tests, since it waits.
+
+        Args:
+            path: the folder.
+            role: of who opens it.
+            person: who opens it; needed of a reader.
 
         Raises:
             StudyError: if the folder holds no sound study.
         """
-        self.set_study(Study.open(Path(path)))
+        self.set_study(Study.open(Path(path), role, person))
         self._remember(Path(path))
 
     def open_study_in_background(self, path: Path) -> None:
@@ -114,6 +129,8 @@ class AppContext(QObject):
         task: Callable[[], Result],
         on_done: Callable[[Result], None] | None = None,
         on_failed: Callable[[BaseException], None] | None = None,
+        *,
+        announce: bool = True,
     ) -> None:
         """Change the study on a thread, one change after another; then announce `study_changed`.
 
@@ -121,12 +138,15 @@ class AppContext(QObject):
             task: the change, for instance ``lambda: study.lock(readers, passphrase)``.
             on_done: called with its result in the window's thread, before `study_changed`.
             on_failed: called with its exception; `report` if None.
+            announce: False for one change of many in a row, such as a ranking, which other pages learn when
+                they are shown: a reader does not wait for them. Who says so announces the last one.
         """
 
         def done(result: Result) -> None:
             if on_done is not None:
                 on_done(result)
-            self.study_changed.emit()
+            if announce:
+                self.study_changed.emit()
 
         def failed(error: BaseException) -> None:
             (on_failed or self.report)(error)
@@ -155,6 +175,7 @@ class AppContext(QObject):
 
     def close(self) -> None:
         """Stop the worker and the threads and remove the session's movies."""
+        self.closing.emit()
         self.jobs.shutdown()
         self.tasks.close()
         # A ranking that waits behind another change was entered: it must reach the log.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtWidgets import (
@@ -19,18 +19,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.names import folder_name
 from app.reconstruction_options import Options, ReconstructionOptionsDialog
-
-SHORTEST_PASSPHRASE = 8
-"""Fewest characters of a passphrase that seals a study's key."""
-
-
-@dataclass(frozen=True)
-class LockAnswer:
-    """Who will read, and the passphrase that seals the key."""
-
-    readers: tuple[str, ...]
-    passphrase: str
+from app.study_snapshot import Check
+from app.widgets.study_dialogs import AmendDialog, AmendmentAnswer, LockDialog
+from studies.protocol import Protocol
 
 
 class Dialogs:
@@ -48,6 +41,16 @@ class Dialogs:
         name = QFileDialog.getExistingDirectory(parent, title, start)
         return Path(name) if name else None
 
+    def open_file(self, parent: QWidget, title: str, kinds: str, start: str = "") -> Path | None:
+        """Ask for one existing file; `kinds` as Qt takes them ("Drawing (*.json)")."""
+        name, _ = QFileDialog.getOpenFileName(parent, title, start, kinds)
+        return Path(name) if name else None
+
+    def save_file(self, parent: QWidget, title: str, kinds: str, start: str = "") -> Path | None:
+        """Ask for the name of a file to write; the dialog itself asks before one is replaced."""
+        name, _ = QFileDialog.getSaveFileName(parent, title, start, kinds)
+        return Path(name) if name else None
+
     def new_study(self, parent: QWidget, start: str = "") -> tuple[str, Path] | None:
         """Ask for the name of a new study and the folder it will live in."""
         dialog = _NewStudyDialog(parent, start)
@@ -55,9 +58,16 @@ class Dialogs:
             return None
         return dialog.answer()
 
-    def lock_study(self, parent: QWidget, clips: int) -> LockAnswer | None:
-        """Ask for the readers and the passphrase, and say what locking means."""
-        dialog = _LockDialog(parent, clips)
+    def lock_study(self, parent: QWidget, checks: Sequence[Check]) -> str | None:
+        """Show what the lock needs and what it makes final, and ask for the passphrase."""
+        dialog = LockDialog(parent, checks)
+        if dialog.exec() != QDialog.DialogCode.Accepted:
+            return None
+        return dialog.answer()
+
+    def amendment(self, parent: QWidget, protocol: Protocol) -> AmendmentAnswer | None:
+        """Ask what to change after the lock, who changes it, and why."""
+        dialog = AmendDialog(parent, protocol)
         if dialog.exec() != QDialog.DialogCode.Accepted:
             return None
         return dialog.answer()
@@ -139,76 +149,3 @@ class _NewStudyDialog(QDialog):
         self._create.setEnabled(
             bool(folder_name(self._name.text())) and Path(self._folder.text().strip()).is_dir()
         )
-
-
-class _LockDialog(QDialog):
-    def __init__(self, parent: QWidget, clips: int) -> None:
-        super().__init__(parent)
-        self.setWindowTitle("Lock the study")
-        self.setMinimumWidth(540)
-        what = QLabel(
-            f"Locking fixes the {clips} clips and writes every reader's order. The key that says which movie "
-            "was made by which method is sealed with the passphrase: without it nobody can unblind the "
-            "study, and a lost passphrase cannot be recovered."
-        )
-        what.setWordWrap(True)
-        self._readers = QLineEdit()
-        self._readers.setPlaceholderText("Reader 1, Reader 2")
-        self._passphrase = QLineEdit()
-        self._passphrase.setEchoMode(QLineEdit.EchoMode.Password)
-        self._again = QLineEdit()
-        self._again.setEchoMode(QLineEdit.EchoMode.Password)
-        form = QFormLayout()
-        form.setSpacing(10)
-        form.addRow("Readers", self._readers)
-        form.addRow("Passphrase", self._passphrase)
-        form.addRow("Again", self._again)
-        self._hint = QLabel()
-        self._hint.setProperty("role", "muted")
-        self._hint.setMinimumHeight(self._hint.fontMetrics().height())
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        self._lock = buttons.addButton("Lock study", QDialogButtonBox.ButtonRole.AcceptRole)
-        self._lock.setProperty("role", "primary")
-        buttons.accepted.connect(self.accept)
-        buttons.rejected.connect(self.reject)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(24, 20, 24, 20)
-        layout.setSpacing(14)
-        layout.addWidget(what)
-        layout.addLayout(form)
-        layout.addWidget(self._hint)
-        layout.addWidget(buttons)
-        for field in (self._readers, self._passphrase, self._again):
-            field.textChanged.connect(self._check)
-        self._check()
-
-    def answer(self) -> LockAnswer:
-        """Readers and passphrase."""
-        return LockAnswer(reader_names(self._readers.text()), self._passphrase.text())
-
-    def _check(self) -> None:
-        hint = ""
-        if not reader_names(self._readers.text()):
-            hint = "Name at least one reader; commas part the names."
-        elif len(self._passphrase.text()) < SHORTEST_PASSPHRASE:
-            hint = f"The passphrase needs at least {SHORTEST_PASSPHRASE} characters."
-        elif not self._again.text():
-            hint = "Type the passphrase again."
-        elif self._passphrase.text() != self._again.text():
-            hint = "The two passphrases differ."
-        self._hint.setText(hint)
-        self._lock.setEnabled(not hint)
-
-
-def reader_names(text: str) -> tuple[str, ...]:
-    """Part a list of readers at commas; empty and repeated names fall away."""
-    names = [name.strip() for name in text.split(",")]
-    return tuple(dict.fromkeys(name for name in names if name))
-
-
-def folder_name(name: str) -> str:
-    """A folder name for a study: letters, digits, '-' and '_' are kept, anything else becomes '-'."""
-    kept = "".join(
-        character if character.isalnum() or character in "-_" else "-" for character in name.strip()
-    )
-    return "-".join(part for part in kept.split("-") if part).lower()

@@ -25,14 +25,17 @@ from PySide6.QtWidgets import (
 
 from app import theme
 from app.context import AppContext
+from app.package_folders import RESPONSE_SUFFIX, is_package
 from app.pages.data import DataPage
 from app.pages.measure import MeasurePage
 from app.pages.read import ReadPage
 from app.pages.reconstruct import ReconstructPage
 from app.pages.results import ResultsPage
+from app.pages.study import StudyPage
+from app.reader_package import open_reader_package
 from app.widgets.message_bar import MessageBar
 
-PAGES = ("data", "reconstruct", "read", "measure", "results")
+PAGES = ("data", "reconstruct", "study", "read", "measure", "results")
 """Names of the pages in their order, which is also the order of a study."""
 
 _NAVIGATION_WIDTH = 196
@@ -58,6 +61,7 @@ class MainWindow(QMainWindow):
         self.pages: dict[str, QWidget] = {
             "data": DataPage(context),
             "reconstruct": ReconstructPage(context),
+            "study": StudyPage(context),
             "read": ReadPage(context),
             "measure": MeasurePage(context),
             "results": ResultsPage(context),
@@ -127,11 +131,44 @@ class MainWindow(QMainWindow):
         self._arrange()
 
     def open_paths(self, paths: Sequence[Path]) -> None:
-        """Open files, folders with files, or a study folder, as if they had been dropped on the window."""
-        self.show_page("data")
-        data = self.pages["data"]
-        assert isinstance(data, DataPage)
-        data.open_paths(list(paths))
+        """Open what was dropped: raw files, folders, a study, responses of readers, or a package to read."""
+        package = next((path for path in paths if is_package(path)), None)
+        if package is not None:
+            self._open_package(package)
+            return
+        responses = [path for path in paths if path.suffix == RESPONSE_SUFFIX]
+        others = [path for path in paths if path.suffix != RESPONSE_SUFFIX]
+        if responses:
+            self.show_page("study")
+            study = self.pages["study"]
+            assert isinstance(study, StudyPage)
+            study.merge_responses(responses)
+        if others:
+            self.show_page("data")
+            data = self.pages["data"]
+            assert isinstance(data, DataPage)
+            data.open_paths(others)
+
+    def read(self, reader: str) -> None:
+        """Lead straight to the reading of one reader."""
+        self.show_page("read")
+        page = self.pages["read"]
+        assert isinstance(page, ReadPage)
+        page.start(reader)
+
+    def _open_package(self, path: Path) -> None:
+        """Lead straight to the reading of a package, which has one reader."""
+        page = self.pages["read"]
+        assert isinstance(page, ReadPage)
+
+        def failed(error: BaseException) -> None:
+            # On the page Read no error is shown.
+            self.show_page("data")
+            self.context.report(error)
+
+        self.show_page("read")
+        page.chooser.show_message("One moment", f"{path.name} is being opened.")
+        open_reader_package(self.context, path, page.start, failed)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
         """Take files."""
@@ -146,7 +183,14 @@ class MainWindow(QMainWindow):
             self.open_paths(paths)
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
-        """Ask first if a reconstruction is under way; then stop everything."""
+        """Ask first if something is not saved or a reconstruction is under way; then stop everything."""
+        for page in (self.pages["read"], self.pages["measure"]):
+            unsaved = page.unsaved if isinstance(page, (ReadPage, MeasurePage)) else ""
+            if unsaved and not self.context.dialogs.confirm(
+                self, "Close blindcine", f"{unsaved} is not saved and would be lost.", "Close without saving"
+            ):
+                event.ignore()
+                return
         running = [job for job in self.context.jobs.jobs if job.command == "reconstruct" and not job.finished]
         if running and not self.context.dialogs.confirm(
             self,

@@ -83,6 +83,12 @@ _ICON_SHAPES = {
     "undo": '<path d="M8.500 5L4.500 9l4 4"/><path d="M4.500 9h9.500a5.500 5.500 0 0 1 0 11H9"/>',
     "ellipse": '<ellipse cx="12" cy="12" rx="8" ry="6"/>',
     "rectangle": '<rect x="4.500" y="6.500" width="15" height="11"/>',
+    "polygon": '<path d="M5 9l7-4.500 7.500 4-2.500 9.500-9.500 1z"/>',
+    "freehand": '<path d="M12 5c4.500-.5 7.500 2 7 5.500-.400 3-3 3-3.500 5.500-.600 3-5.500 3.500-8 1.500'
+    '-3-2.400-3.500-9 4.500-12.500z"/>',
+    "pixels": '<path d="M8 4.500h8v4h4v7h-4v4H8v-4H4v-7h4z"/>',
+    "copy": '<rect x="8.500" y="8.500" width="11" height="11" rx="1"/><path d="M15.500 5.500v-1h-11v11h1"/>',
+    "redo": '<path d="M15.500 5l4 4-4 4"/><path d="M19.500 9H10a5.500 5.500 0 0 0 0 11h5"/>',
     "line": '<path d="M5.500 18.500l13-13"/>'
     '<circle cx="5" cy="19" r="1.700"/><circle cx="19" cy="5" r="1.700"/>',
     "export": '<path d="M12 14V4M8 7.500l4-4 4 4"/><path d="M4.500 13v7h15v-7"/>',
@@ -101,6 +107,7 @@ _ICON_SHAPES = {
 
 _INDICATORS = (
     ("chevron", '<path d="M6 9.500l6 6 6-6" stroke-width="2.200"/>', MUTED),
+    ("rise", '<path d="M6 14.500l6-6 6 6" stroke-width="2.200"/>', MUTED),
     ("check", '<path d="M5 12.500l4.500 4.500L19 7.500" stroke-width="3"/>', TEXT),
     ("dot", '<circle cx="12" cy="12" r="5" fill="COLOUR"/>', TEXT),
 )
@@ -181,10 +188,12 @@ def _drawn_indicators() -> Path:
 
 
 def _indicator_style(folder: Path) -> str:
-    chevron, check, dot = ((folder / f"{name}.svg").as_posix() for name in ("chevron", "check", "dot"))
+    chevron, rise, check, dot = ((folder / f"{name}.svg").as_posix() for name, _, _ in _INDICATORS)
     return f"""
 QComboBox::down-arrow {{ image: url("{chevron}"); width: 14px; height: 14px; }}
-QCheckBox::indicator:checked {{ image: url("{check}"); }}
+QSpinBox::up-arrow, QDoubleSpinBox::up-arrow {{ image: url("{rise}"); width: 11px; height: 11px; }}
+QSpinBox::down-arrow, QDoubleSpinBox::down-arrow {{ image: url("{chevron}"); width: 11px; height: 11px; }}
+QCheckBox::indicator:checked, QAbstractItemView::indicator:checked {{ image: url("{check}"); }}
 QRadioButton::indicator:checked {{ image: url("{dot}"); }}
 """
 
@@ -226,6 +235,7 @@ QLabel[role="heading"] {{ font-size: 11.5pt; font-weight: 600; }}
 QLabel[role="muted"] {{ color: {MUTED}; }}
 QLabel[role="error"] {{ color: {ERROR}; }}
 QLabel[role="warning"] {{ color: {WARNING}; }}
+QLabel[role="good"] {{ color: {GOOD}; }}
 QFrame[role="card"] {{ background: {RAISED}; border: 1px solid {BORDER}; border-radius: 6px; }}
 QFrame[role="rule"] {{ background: {BORDER}; max-height: 1px; border: none; }}
 
@@ -250,6 +260,14 @@ QLineEdit, QComboBox, QSpinBox, QDoubleSpinBox, QPlainTextEdit, QTextEdit {{
 QLineEdit:focus, QComboBox:focus, QSpinBox:focus, QDoubleSpinBox:focus,
 QPlainTextEdit:focus, QTextEdit:focus {{
     border-color: {ACCENT}; }}
+QSpinBox QLineEdit, QDoubleSpinBox QLineEdit {{ border: none; background: transparent; padding: 0; }}
+QSpinBox, QDoubleSpinBox {{ padding-right: 24px; }}
+QSpinBox::up-button, QDoubleSpinBox::up-button {{ subcontrol-origin: border; subcontrol-position: top right;
+    width: 22px; border: none; background: transparent; }}
+QSpinBox::down-button, QDoubleSpinBox::down-button {{ subcontrol-origin: border;
+    subcontrol-position: bottom right; width: 22px; border: none; background: transparent; }}
+QSpinBox::up-button:hover, QDoubleSpinBox::up-button:hover,
+QSpinBox::down-button:hover, QDoubleSpinBox::down-button:hover {{ background: {CONTROL_HOVER}; }}
 QComboBox {{ background: {CONTROL}; padding-right: 22px; }}
 QComboBox::drop-down {{ border: none; width: 20px; }}
 QComboBox QAbstractItemView {{ background: {CONTROL}; border: 1px solid {BORDER}; outline: none; padding: 4px;
@@ -285,10 +303,11 @@ QProgressBar {{ background: {CONTROL}; border: none; border-radius: 3px; max-hei
 QProgressBar::chunk {{ background: {ACCENT}; border-radius: 3px; }}
 
 QCheckBox, QRadioButton {{ spacing: 8px; padding: 2px 0; }}
-QCheckBox::indicator, QRadioButton::indicator {{ width: 14px; height: 14px; background: {SUNKEN};
-    border: 1px solid #555d68; border-radius: 3px; }}
+QCheckBox::indicator, QRadioButton::indicator, QAbstractItemView::indicator {{ width: 14px; height: 14px;
+    background: {SUNKEN}; border: 1px solid #555d68; border-radius: 3px; }}
 QRadioButton::indicator {{ border-radius: 8px; }}
-QCheckBox::indicator:checked, QRadioButton::indicator:checked {{ background: {ACCENT_DEEP};
+QCheckBox::indicator:checked, QRadioButton::indicator:checked,
+QAbstractItemView::indicator:checked {{ background: {ACCENT_DEEP};
     border-color: {ACCENT}; }}
 QCheckBox::indicator:disabled, QRadioButton::indicator:disabled {{ background: {RAISED};
     border-color: {BORDER}; }}

@@ -49,8 +49,11 @@ from app.clip_loading import LoadedClip, load_clip
 from app.context import AppContext
 from app.jobs import Job
 from app.session import PLANE_NAMES, SessionScan, SessionScans, find_raw_files
+from app.study_opening import new_study, open_study
 from app.widgets.elements import set_role, styled_label
 from app.widgets.panel_row import PanelRow
+from studies.folder import StudyFolder
+from studies.names import person_name
 from studies.state import Scan
 from studies.study import Study
 
@@ -64,7 +67,6 @@ _NARROWEST_PAGE = 1050
 _PREVIEW_WIDTH = 348
 _NARROW_PREVIEW_WIDTH = 300
 _NARROWEST_PREVIEW_WIDTH = 270
-_EVENT_LOG = "events.sqlite3"
 _UNSET = "not set"
 _UNITS = {"_ms": "ms", "_s": "s", "_t": "T", "_hz": "Hz", "_deg": "°", "_mm": "mm"}
 _ABBREVIATIONS = ("tr", "te", "ti")
@@ -305,7 +307,6 @@ class DataPage(QWidget):
         self._attaching: set[str] = set()
         self._overview: StudyOverview | None = None
         self._study_scans: dict[Path, Scan] = {}
-        self._locking = False
         self.model = ScanTable(context.scans, self._state_text, self)
         self.table = self._make_table()
         self.preview = ScanPreview(context)
@@ -329,6 +330,7 @@ class DataPage(QWidget):
         context.scans.removed.connect(self._on_scans_changed)
         context.scans.changed.connect(self._on_scan_changed)
         context.study_changed.connect(self._on_study_changed)
+        context.lock.changed.connect(self._refresh_study_box)
         context.jobs.job_added.connect(self._on_job_added)
         context.jobs.job_changed.connect(self._on_job_changed)
         self._on_scans_changed()
@@ -345,9 +347,9 @@ class DataPage(QWidget):
 
     def open_paths(self, paths: Sequence[Path]) -> None:
         """Open raw files, folders with raw files, or a study folder."""
-        for folder in [path for path in paths if (path / _EVENT_LOG).is_file()]:
+        for folder in [path for path in paths if StudyFolder(path).has_log]:
             self._context.open_study_in_background(folder)
-        others = [path for path in paths if not (path / _EVENT_LOG).is_file()]
+        others = [path for path in paths if not StudyFolder(path).has_log]
         if others:
             self._context.tasks.submit(lambda: find_raw_files(others), self._add_found)
 
@@ -505,16 +507,16 @@ class DataPage(QWidget):
 
     def _connect_study_box(self) -> None:
         box = self.study_box
-        box.new_button.clicked.connect(self._new_study)
-        box.open_button.clicked.connect(self._open_study)
+        box.new_button.clicked.connect(lambda: new_study(self._context, self))
+        box.open_button.clicked.connect(lambda: open_study(self._context, self))
         box.add_button.clicked.connect(self._add_to_study)
         box.take_out_button.clicked.connect(self._take_out_of_study)
         box.reconstruct_button.clicked.connect(self._reconstruct_all)
-        box.lock_button.clicked.connect(self._lock)
-        box.read_button.clicked.connect(lambda: self._context.page_requested.emit("read"))
+        box.study_button.clicked.connect(lambda: self._context.page_requested.emit("study"))
 
     def _design_study(self) -> Study | None:
-        design = self._overview is not None and self._overview.phase == "design" and not self._locking
+        locking = self._context.lock.active
+        design = self._overview is not None and self._overview.phase == "design" and not locking
         return self._context.study if design else None
 
     def _study_scan_of(self, scan: SessionScan) -> Scan | None:
@@ -547,7 +549,7 @@ class DataPage(QWidget):
 
     def _refresh_study_box(self) -> None:
         activity = ""
-        if self._locking:
+        if self._context.lock.active:
             activity = "Locking…"
         elif self._attaching or any(not job.finished for job in self._study_jobs.values()):
             activity = "Reconstructing…"
@@ -561,23 +563,6 @@ class DataPage(QWidget):
         """The selected scans that are in the study; one whose movies are just being stored has to stay."""
         chosen = [self._study_scans.get(scan.path) for scan in self.selected_scans()]
         return [scan for scan in chosen if scan is not None and scan.scan_id not in self._attaching]
-
-    def _new_study(self) -> None:
-        start = str(self._context.settings.value("study/folder", str(Path.home())))
-        answer = self._context.dialogs.new_study(self, start)
-        if answer is None:
-            return
-        name, folder = answer
-        self._context.settings.setValue("study/folder", str(folder.parent))
-
-        self._context.run_study_task(lambda: Study.create(folder, name=name), self._context.set_study)
-
-    def _open_study(self) -> None:
-        start = str(self._context.settings.value("study/folder", str(Path.home())))
-        folder = self._context.dialogs.choose_folder(self, "Open study", start)
-        if folder is not None:
-            self._context.settings.setValue("study/folder", str(folder.parent))
-            self._context.open_study_in_background(folder)
 
     def _add_to_study(self) -> None:
         study = self._design_study()
@@ -597,9 +582,16 @@ class DataPage(QWidget):
         ]
 
         def add() -> None:
+            practised = {person_name(item.subject) for item in study.design.scans if item.practice}
             for path, sha256, subject, plane, sampling, label in wanted:
                 study.import_scan(
-                    path, raw_sha256=sha256, subject=subject, plane=plane, sampling=sampling, label=label
+                    path,
+                    raw_sha256=sha256,
+                    subject=subject,
+                    plane=plane,
+                    sampling=sampling,
+                    label=label,
+                    practice=person_name(subject) in practised,
                 )
 
         self._context.run_study_task(add)
@@ -676,41 +668,6 @@ class DataPage(QWidget):
             self._context.report(error)
 
         self._context.run_study_task(attach, done, failed)
-
-    def _lock(self) -> None:
-        study = self._design_study()
-        if study is None:
-            return
-        scans = self._study_scans.values()
-        answer = self._context.dialogs.lock_study(self, len(scans))
-        if answer is None:
-            return
-        raw_paths = {Path(scan.raw_path).absolute() for scan in scans if scan.raw_path is not None}
-        raw_sha256 = [scan.raw_sha256 for scan in scans if scan.raw_sha256 is not None]
-        self._locking = True
-        self._refresh_study_box()
-
-        def failed(error: BaseException) -> None:
-            self._locking = False
-            self._context.report(error)
-
-        def done(_: None) -> None:
-            self._locking = False
-            self._forget_movies(raw_paths)
-            self._context.jobs.submit({"command": "forget", "raw_sha256": raw_sha256})
-            self._context.message.emit(f"Study “{study.name}” is locked; reading can begin.")
-
-        self._context.run_study_task(lambda: study.lock(answer.readers, answer.passphrase), done, failed)
-
-    def _forget_movies(self, raw_paths: set[Path]) -> None:
-        """Drop movies that are labelled with methods: their pixels would tell which panel is which."""
-        for scan in self._context.scans:
-            if scan.path in raw_paths and scan.movies:
-                for path in scan.movies.values():
-                    path.unlink(missing_ok=True)
-                scan.movies.clear()
-                scan.seconds.clear()
-                self._context.scans.notify(scan)
 
     def _on_job_added(self, job: Job) -> None:
         for scan_id, other in self._study_jobs.items():
@@ -893,10 +850,9 @@ class StudyBox(QFrame):
         self.reconstruct_button.setToolTip(
             "Reconstruct every scan of the study that has no movies, in all arms"
         )
-        self.lock_button = QPushButton(theme.icon("lock"), " Lock…")
-        self.lock_button.setToolTip("Seal the key and write the readers' schedules")
-        self.read_button = QPushButton(theme.icon("read"), " Go to reading")
-        self._steps = (self.add_button, self.reconstruct_button, self.lock_button, self.read_button)
+        self.study_button = QPushButton(theme.icon("study"), " Go to Study")
+        self.study_button.setToolTip("Protocol, lock and progress of the study")
+        self._steps = (self.add_button, self.reconstruct_button, self.study_button)
         texts = QVBoxLayout()
         texts.setSpacing(4)
         texts.addWidget(self.name)
@@ -942,16 +898,15 @@ class StudyBox(QFrame):
         self.take_out_button.setEnabled(activity != "Locking…")
         self.add_button.setVisible(design and not taking_out)
         self.reconstruct_button.setVisible(design)
-        self.lock_button.setVisible(design)
-        self.read_button.setVisible(phase in ("reading", "unblinded"))
+        self.study_button.setVisible(study is not None)
         self.add_button.setEnabled(design and addable > 0 and activity != "Locking…")
         self.reconstruct_button.setEnabled(design and not busy and complete < len(scans))
-        self.lock_button.setEnabled(design and not busy and bool(scans) and complete == len(scans))
         if study is None:
             self.name.setText("No study open")
             self.status.setText("Make a study to have scans read blinded, or open one.")
             self._mark_next(None)
             return
+        designed = design and bool(scans) and complete == len(scans)
         self.name.setText(study.name)
         if phase == "design":
             self.status.setText(_design_text(len(scans), complete, activity))
@@ -959,12 +914,11 @@ class StudyBox(QFrame):
             self.status.setText("Locked. " + study.progress)
         else:
             self.status.setText("Unblinded. " + study.progress)
-        self._mark_next(next((button for button in self._next_steps(phase) if button.isEnabled()), None))
-
-    def _next_steps(self, phase: str | None) -> tuple[QPushButton, ...]:
-        if phase == "design":
-            return (self.lock_button, self.reconstruct_button, self.add_button)
-        return (self.read_button,) if phase == "reading" else ()
+        if design and not designed:
+            ways = (self.reconstruct_button, self.add_button)
+            self._mark_next(next((button for button in ways if button.isEnabled()), None))
+        else:
+            self._mark_next(self.study_button)
 
     def _mark_next(self, button: QPushButton | None) -> None:
         for step in self._steps:
@@ -977,7 +931,7 @@ def _design_text(scans: int, complete: int, activity: str) -> str:
     count = f"{scans} scan{'s' if scans > 1 else ''}, {complete} with all movies. "
     if activity:
         return count + activity
-    return count + ("Ready to lock." if complete == scans else "Reconstruct them next.")
+    return count + ("Go on to the protocol." if complete == scans else "Reconstruct them next.")
 
 
 def _progress_text(study: Study) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from PySide6.QtWidgets import QApplication, QWidget  # noqa: E402
 
 from app import theme  # noqa: E402
 from app.context import AppContext  # noqa: E402
-from app.dialogs import Dialogs, LockAnswer  # noqa: E402
+from app.dialogs import Dialogs  # noqa: E402
 from app.reconstruction_options import Options  # noqa: E402
+from app.study_snapshot import Check  # noqa: E402
+from app.widgets.study_dialogs import AmendmentAnswer  # noqa: E402
+from studies.protocol import Protocol  # noqa: E402
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 
@@ -31,7 +34,9 @@ class PreparedDialogs(Dialogs):
         self.files: list[Path] = []
         self.folder: Path | None = None
         self.study: tuple[str, Path] | None = None
-        self.lock: LockAnswer | None = None
+        self.passphrase: str | None = None
+        self.checks: list[Check] = []
+        self.amend: AmendmentAnswer | None = None
         self.options: Options | None = None
         self.confirmed = True
         self.asked: list[str] = []
@@ -48,9 +53,14 @@ class PreparedDialogs(Dialogs):
         self.asked.append("new_study")
         return self.study
 
-    def lock_study(self, parent: QWidget, clips: int) -> LockAnswer | None:
-        self.asked.append(f"lock {clips}")
-        return self.lock
+    def lock_study(self, parent: QWidget, checks: Sequence[Check]) -> str | None:
+        self.asked.append("lock")
+        self.checks = list(checks)
+        return self.passphrase
+
+    def amendment(self, parent: QWidget, protocol: Protocol) -> AmendmentAnswer | None:
+        self.asked.append("amend")
+        return self.amend
 
     def reconstruction_options(self, parent: QWidget, chosen: Options) -> Options | None:
         self.asked.append(f"options {chosen}")

@@ -13,10 +13,11 @@ from PySide6.QtWidgets import QLabel, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.context import AppContext
-from app.dialogs import LockAnswer, folder_name, reader_names
 from app.main_window import PAGES, MainWindow
+from app.names import folder_name, reader_names
 from app.pages.data import DataPage
 from app.pages.reconstruct import ReconstructPage
+from app.pages.study import StudyPage
 from app.reconstruction_options import CHOICES, Options, ReconstructionOptionsDialog
 from app.session import SessionScan
 from studies.study import Study
@@ -107,6 +108,15 @@ def test_dropped_files_appear_with_a_preview(
     assert "not raw data" in " ".join(label.text() for label in data.preview.findChildren(QLabel))
 
 
+def test_a_dropped_response_goes_to_the_study_page(
+    window: MainWindow, context: AppContext, qtbot: QtBot, tmp_path: Path
+) -> None:
+    with qtbot.waitSignal(context.error) as told:
+        window.open_paths([tmp_path / "ada.blindcine-response"])
+    assert window.current_page == "study"
+    assert "Open the study first" in told.args[0]
+
+
 def test_subject_and_plane_can_be_edited(
     data: DataPage, context: AppContext, qtbot: QtBot, raw_file: Callable[..., Path]
 ) -> None:
@@ -165,7 +175,10 @@ def test_study_from_scans_to_lock(
     qtbot.mouseClick(box.add_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: len(study.scans) == 2, timeout=PATIENCE_MS)
     qtbot.waitUntil(lambda: cell(data, 0, 8) == "study: no movies", timeout=PATIENCE_MS)
-    assert not box.lock_button.isEnabled()
+    window.show_page("study")
+    page = window.pages["study"]
+    assert isinstance(page, StudyPage)
+    qtbot.waitUntil(lambda: page.next.title.text() == "Next: reconstruct the scans", timeout=PATIENCE_MS)
     # The same scan is also looked at with names, on the other page.
     window.show_page("reconstruct")
     qtbot.waitUntil(lambda: bool(reconstruct.method_boxes), timeout=PATIENCE_MS)
@@ -176,19 +189,31 @@ def test_study_from_scans_to_lock(
     named = list(scans[0].movies.values())
     window.show_page("data")
     qtbot.mouseClick(box.reconstruct_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(box.lock_button.isEnabled, timeout=PATIENCE_MS)
-    assert cell(data, 1, 8) == "study: complete"
+    qtbot.waitUntil(lambda: all(scan.complete for scan in study.scans), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: cell(data, 1, 8) == "study: complete", timeout=PATIENCE_MS)
     left = [path.name for path in context.scratch_folder.glob("study-*/*")]
     assert left == []  # nothing named by method is left beside the study's own copies
-    context.dialogs.lock = LockAnswer(("Ada", "Ben"), "a long passphrase")  # type: ignore[attr-defined]
-    qtbot.mouseClick(box.lock_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(box.study_button, Qt.MouseButton.LeftButton)
+    assert window.current_page == "study"
+    qtbot.waitUntil(lambda: page.next.title.text() == "Next: name the readers", timeout=PATIENCE_MS)
+    qtbot.mouseClick(page.next.button, Qt.MouseButton.LeftButton)
+    qtbot.keyClicks(window.focusWidget(), "Ada, Ben")
+    # Two clips cannot be repeated: six others would have to stand between.
+    qtbot.waitUntil(lambda: page.next.title.text() == "Next: correct “Hidden repeats”", timeout=PATIENCE_MS)
+    qtbot.mouseClick(page.next.button, Qt.MouseButton.LeftButton)
+    qtbot.keyClicks(window.focusWidget(), "0")
+    qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: page.next.title.text() == "Next: lock", timeout=PATIENCE_MS)
+    context.dialogs.passphrase = "a long passphrase"  # type: ignore[attr-defined]
+    qtbot.mouseClick(page.next.button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: study.phase == "reading", timeout=PATIENCE_MS)
-    qtbot.waitUntil(box.read_button.isVisible, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: page.next.title.text() == "Next: read", timeout=PATIENCE_MS)
     assert study.readers == ("Ada", "Ben")
     assert "Ada: 0 of 2" in box.status.text()
+    assert page.design is None  # its widgets named the methods
     assert scans[0].movies == {}
     assert not any(path.exists() for path in named)
-    qtbot.mouseClick(box.read_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(page.next.button, Qt.MouseButton.LeftButton)
     assert window.current_page == "read"
     assert Study.open(tmp_path / "spring").phase == "reading"
 
@@ -248,8 +273,8 @@ def test_scan_that_cannot_be_reconstructed_is_taken_out_of_the_study(
     qtbot.mouseClick(box.take_out_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: cell(data, 0, 8) == "ready", timeout=PATIENCE_MS)
     assert box.add_button.isVisible()
-    # Its job was stopped, the other scan is reconstructed, and the study can be locked.
-    qtbot.waitUntil(box.lock_button.isEnabled, timeout=PATIENCE_MS)
+    # Its job was stopped, the other scan is reconstructed, and nothing stands in the way of the lock.
+    qtbot.waitUntil(lambda: "Go on to the protocol" in box.status.text(), timeout=PATIENCE_MS)
     assert [scan.sampling for scan in study.scans] == ["radial"]
     states = [job.state for job in context.jobs.jobs if job.command == "reconstruct"]
     assert states == ["cancelled", "done"]
@@ -299,7 +324,7 @@ def test_the_smallest_window_keeps_names_and_buttons_whole(
     window.resize(window.minimumSize())
     qtbot.waitUntil(lambda: window.width() == window.minimumWidth(), timeout=PATIENCE_MS)
     box = data.study_box
-    for button in (box.new_button, box.open_button, box.add_button, box.reconstruct_button, box.lock_button):
+    for button in (box.new_button, box.open_button, box.add_button, box.reconstruct_button, box.study_button):
         assert button.width() >= button.sizeHint().width()
     text = data.table.fontMetrics().horizontalAdvance("cardiac_sax_cartesian")
     qtbot.waitUntil(lambda: data.table.columnWidth(0) > text, timeout=2_000)
