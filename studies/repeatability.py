@@ -230,6 +230,8 @@ class EndpointRepeatability:
     consistency: Icc
     bland_altman: BlandAltman
     within: WithinSubject
+    pairs: tuple[tuple[float, float], ...] = ()
+    """First and second measurement of each clip."""
 
 
 @dataclass(frozen=True)
@@ -395,6 +397,7 @@ def _endpoint(column: str, group: str, pairs: NDArray[np.float64]) -> EndpointRe
         consistency=icc_consistency(pairs),
         bland_altman=bland_altman(pairs[:, 0], pairs[:, 1]),
         within=within_subject(pairs),
+        pairs=tuple((float(first), float(second)) for first, second in pairs),
     )
 
 

@@ -13,9 +13,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,6 +25,10 @@ from studies.profiles import magnitude_movie
 from studies.shapes import area_mm2
 from studies.storage import write_durably
 from studies.timed_shapes import ROLES, TimedShapes
+
+if TYPE_CHECKING:
+    from studies.drawings import Drawing
+    from studies.state import MeasurementClip
 
 SCHEMA = "blindcine-roi-1"
 _MM_TOLERANCE = 1e-6
@@ -57,6 +61,22 @@ class RoiFile:
     tool: str
     frame_range: tuple[int, int] | None = None
     """(first, end) from 0, the end not included; None for all frames."""
+
+    @classmethod
+    def of(cls, clip: MeasurementClip, drawing: Drawing, *, author: str, tool: str) -> RoiFile:
+        """The file of what was drawn on a clip, made now."""
+        rows, columns = clip.movies.shape[2:]
+        return cls(
+            shapes=drawing.shapes,
+            image_shape=(rows, columns),
+            frames=clip.movies.shape[1],
+            pixel_spacing_mm=clip.pixel_spacing_mm,
+            movies_sha256=movies_sha256(clip.movies),
+            author=author,
+            time_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            tool=tool,
+            frame_range=drawing.frame_range,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""

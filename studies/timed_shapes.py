@@ -7,7 +7,7 @@ has one; else the drawing. Tracks move by whole pixels, so the masks stay exact.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -184,6 +184,122 @@ def _whole(values: Sequence[Any]) -> tuple[int, ...]:
     if any(int(value) != value for value in values):
         raise ValueError("shifts must be whole pixels")
     return tuple(int(value) for value in values)
+
+
+# Changes
+
+
+def edited(
+    shapes: TimedShapes, role: Role, shape: Region | Line | None, first: int, last: int
+) -> TimedShapes:
+    """Give a role another shape in the frames `first`…`last`, both included.
+
+    Args:
+        shapes: What was drawn; not changed.
+        role: Which of the three.
+        shape: Its shape in these frames; None takes edits back, so that the drawing counts there again.
+        first: From 0.
+        last: From 0.
+
+    Raises:
+        StudyError: The role was not drawn, or the frames are not in order.
+    """
+    span = Edit(first, last, Shapes())
+    kept: list[Edit] = []
+    for start, end, other in _edits_of(shapes, role):
+        # What the new span covers of an older edit goes; what stands out before and after it stays.
+        if start < first:
+            kept.append(_edit(role, other, start, min(end, first - 1)))
+        if end > last:
+            kept.append(_edit(role, other, max(start, last + 1), end))
+    if shape is not None:
+        kept.append(_edit(role, shape, span.first, span.last))
+    return replace(shapes, edits=(*_edits_of_others(shapes, role), *_joined(kept)))
+
+
+def redrawn(shapes: TimedShapes, role: Role, shape: Region | Line | None) -> TimedShapes:
+    """Give a role one shape in all frames: its edits go; a motion stays while there is something to move."""
+    motions = {name: motion for name, motion in shapes.motions.items() if name != role or shape is not None}
+    if role == "signal" and shape is None:
+        # What moved with the tissue under the signal region has nothing to follow.
+        motions = {}
+    return TimedShapes(_changed(shapes.drawing, role, shape), _edits_of_others(shapes, role), motions)
+
+
+def moved(shapes: TimedShapes, role: Role, dx: float, dy: float) -> TimedShapes:
+    """Move a role in all frames by the same pixels, edits and all. Raises StudyError if it was not drawn."""
+    drawn: Region | Line | None = getattr(shapes.drawing, role)
+    if drawn is None:
+        raise StudyError(f"The {role} cannot be moved: it was not drawn.")
+    edits = [_edit(role, shape.moved(dx, dy), start, end) for start, end, shape in _edits_of(shapes, role)]
+    return replace(
+        shapes,
+        drawing=_changed(shapes.drawing, role, drawn.moved(dx, dy)),
+        edits=(*_edits_of_others(shapes, role), *edits),
+    )
+
+
+def edit_span(shapes: TimedShapes, role: Role, frame: int, frames: int) -> tuple[int, int]:
+    """First and last frame around `frame` in which a role has the same edit, or none."""
+    number = np.full(frames, -1)
+    for index, (start, end, _) in enumerate(_edits_of(shapes, role)):
+        number[start : end + 1] = index
+    others = np.flatnonzero(number != number[frame])
+    before, after = others[others < frame], others[others > frame]
+    return (int(before[-1]) + 1 if before.size else 0), (int(after[0]) - 1 if after.size else frames - 1)
+
+
+def keyframes(shapes: TimedShapes, frames: int) -> list[int]:
+    """Frames in which the shape of any role becomes another by an edit, ascending; not by its motion."""
+    starts = {
+        edge
+        for role in ROLES
+        for start, end, _ in _edits_of(shapes, role)
+        for edge in (start, end + 1)
+        if 0 < edge < frames
+    }
+    return sorted(starts)
+
+
+def _edit(role: Role, shape: Region | Line, first: int, last: int) -> Edit:
+    return Edit(first, last, _changed(Shapes(), role, shape))
+
+
+def _changed(shapes: Shapes, role: Role, shape: Region | Line | None) -> Shapes:
+    changes: dict[str, Any] = {role: shape}
+    return replace(shapes, **changes)
+
+
+def _edits_of(shapes: TimedShapes, role: Role) -> list[tuple[int, int, Region | Line]]:
+    """A role's edits as they count, in the order of frames: where several cover a frame, the last one."""
+    spans: list[tuple[int, int, Region | Line]] = []
+    for item in shapes.edits:
+        shape = getattr(item.shapes, role)
+        if shape is None:
+            continue
+        parts = []
+        for start, end, other in spans:
+            parts += [(start, min(end, item.first - 1), other)] if start < item.first else []
+            parts += [(max(start, item.last + 1), end, other)] if end > item.last else []
+        spans = [*parts, (item.first, item.last, shape)]
+    return sorted(spans, key=lambda span: span[0])
+
+
+def _edits_of_others(shapes: TimedShapes, role: Role) -> tuple[Edit, ...]:
+    without = (replace(item, shapes=_changed(item.shapes, role, None)) for item in shapes.edits)
+    return tuple(item for item in without if item.shapes != Shapes())
+
+
+def _joined(edits: Sequence[Edit]) -> list[Edit]:
+    """Edits in the order of frames; neighbours with the same shape become one."""
+    joined: list[Edit] = []
+    for item in sorted(edits, key=lambda edit: edit.first):
+        before = joined[-1] if joined else None
+        if before is not None and before.last + 1 == item.first and before.shapes == item.shapes:
+            joined[-1] = replace(before, last=item.last)
+        else:
+            joined.append(item)
+    return joined
 
 
 def follow(

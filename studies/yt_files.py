@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +20,9 @@ from studies.errors import StudyError
 from studies.profiles import line_profile, magnitude_movie
 from studies.shapes import Line
 from studies.storage import write_durably
+
+if TYPE_CHECKING:
+    from studies.state import MeasurementClip
 
 YT_SPACING_PX = 0.5
 
@@ -67,6 +72,32 @@ def position_time(
     )
     position_mm = position_px * (line.length_mm(pixel_spacing_mm) / line.length_px)
     return PositionTime(position_mm, times, values.T)
+
+
+def clip_profiles(clip: MeasurementClip, line: Line) -> list[PositionTime]:
+    """`position_time` of every movie of a clip. Raises StudyError."""
+    return [position_time(movie, line, clip.pixel_spacing_mm, clip.frame_times_s) for movie in clip.movies]
+
+
+def common_grey_range(images: Sequence[PositionTime]) -> tuple[float, float]:
+    """Black and white that images of one clip share: the smallest and the largest of their values."""
+    return min(float(each.values.min()) for each in images), max(float(each.values.max()) for each in images)
+
+
+def write_clip_profiles(folder: Path, clip: MeasurementClip, line: Line) -> list[Path]:
+    """Write the position-time image of every movie of a clip as PNG and CSV, named by opaque ids.
+
+    All images have one grey scale. Raises StudyError.
+    """
+    images = clip_profiles(clip, line)
+    grey_range = common_grey_range(images)
+    paths = []
+    for movie_id, image in zip(clip.movie_ids, images, strict=True):
+        table, picture = (folder / f"{clip.clip_id}_{movie_id}_yt.{ending}" for ending in ("csv", "png"))
+        write_yt_csv(table, image)
+        write_yt_png(picture, image, grey_range=grey_range)
+        paths += [table, picture]
+    return paths
 
 
 def write_yt_csv(path: Path, image: PositionTime) -> None:

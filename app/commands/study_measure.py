@@ -126,8 +126,8 @@ def measure(arguments: argparse.Namespace) -> int:
 
     All clips are measured before the first is saved: where one is refused, none is.
     """
-    from studies.study import Study
     from studies.errors import StudyError
+    from studies.study import Study
 
     study = Study.open(arguments.folder)
     drawings = read_drawings(arguments.shapes, study, arguments.clip, other_image=arguments.other_image)
@@ -323,8 +323,8 @@ def _drawing_of(
 
 def repeatability(arguments: argparse.Namespace) -> int:
     """Compare two sets of measurements and print how well they agree."""
-    from studies.study import Study
     from studies.repeatability import compare_sets, latest_set, repeated_sets
+    from studies.study import Study
 
     study = Study.open(arguments.folder)
     if arguments.observer is not None:

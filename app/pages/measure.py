@@ -1,81 +1,70 @@
-"""Measuring, blinded: shapes drawn once on the average of a clip's movies and applied to each of them.
+"""Measuring, blinded: shapes drawn once for a clip and applied to each of its movies.
 
-The observer draws on the average over the movies, so that no movie's own edges can attract the drawing; the
-movies themselves stand below with the same shapes, named A, B, C in their opaque order. Every number comes
-from `studies.measurement.measure`, which runs on a thread on the newest shapes while they are still being
-dragged.
+The observer draws on the average over the movies, so that no movie's own edges can attract the drawing, or
+on one movie that is drawn by lot for each clip and observer; the movies themselves stand below with the same
+shapes, named A, B, C in their opaque order. Every number comes from `studies.measurement.measure`, which runs
+on a thread on the newest shapes while they are still being dragged.
 """
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QKeyEvent, QPixmap
-from PySide6.QtWidgets import (
-    QComboBox,
-    QFrame,
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QListWidget,
-    QListWidgetItem,
-    QPushButton,
-    QStackedLayout,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
-from app import theme
 from app.context import AppContext
+from app.drawing_files import DrawingFiles, geometry_of
+from app.newest_task import NewestTask
+from app.pages.measure_keys import measure_keys
 from app.playback import PlaybackClock
-from app.widgets.elements import icon_button, say, styled_label
+from app.region_following import RegionFollowing
+from app.widgets.agreement_view import REPEATED, AgreementView
+from app.widgets.elements import styled_label
 from app.widgets.entry_field import EntryField
+from app.widgets.key_table import KeyHelp, KeyTable
+from app.widgets.measure_results import MeasureResults
+from app.widgets.measure_tools import ROLE_TIPS, Following, MeasureTools
 from app.widgets.movie_panel import MoviePanel, default_levels
 from app.widgets.panel_row import TransportBar
-from app.widgets.roi_layer import ROLE_COLOURS, ROLE_NAMES, ROLES, RoiLayer, Role, ShapeBoard
-from app.widgets.series_plot import Curve, SeriesPlot
+from app.widgets.roi_layer import MaskImages, RoiLayer
+from app.widgets.scan_list import ScanList
+from app.widgets.shape_board import MEASURED_ROLES, ROLE_NAMES, ShapeBoard
 from app.widgets.view_state import ViewState
+from studies.drawings import AVERAGE, Drawing, Geometry, movie_to_draw_on
 from studies.errors import StudyError
-from studies.measurement import BACKGROUND_SNR_WARNING, ArmMeasurement, measure, measurement_values
-from studies.names import position_letter
+from studies.measurement import ArmMeasurement, measure, measurement_values
+from studies.names import person_name, position_letter
+from studies.repeatability import Repeatability, compare_sets, latest_set, repeated_sets
 from studies.shapes import Shapes
-from studies.state import Clip, MeasurementClip, MeasurementRecord
+from studies.state import Clip, MeasurementClip, MeasurementRecord, Phase
 from studies.study import Study
 from studies.timed_shapes import TimedShapes
+from studies.yt_files import PositionTime, clip_profiles
 
-ARM_COLOURS = ("#6cb2e0", "#dcdcdc", "#c58ad0", "#8fc7a6", "#e0b15e", "#e08a8a")
-ARM_DASHES = (
-    Qt.PenStyle.SolidLine,
-    Qt.PenStyle.DashLine,
-    Qt.PenStyle.DotLine,
-    Qt.PenStyle.DashDotLine,
-    Qt.PenStyle.DashDotDotLine,
-    Qt.PenStyle.SolidLine,
-)
-
-_TOOL_KEYS: dict[str, Role] = {"S": "signal", "A": "background", "L": "line"}
-_TOOL_ICONS: dict[Role, str] = {"signal": "ellipse", "background": "rectangle", "line": "line"}
-_TOOL_TIPS: dict[Role, str] = {
-    "signal": "Signal (S): drag an ellipse in the blood pool or the tongue",
-    "background": "Air (A): drag a rectangle outside the body; with Shift an ellipse",
-    "line": "Line (L): drag across the septum or the border of the tongue",
-}
-_ARROWS = {
-    Qt.Key.Key_Left: (-1.0, 0.0),
-    Qt.Key.Key_Right: (1.0, 0.0),
-    Qt.Key.Key_Up: (0.0, -1.0),
-    Qt.Key.Key_Down: (0.0, 1.0),
-}
+_EMPTY = Drawing(TimedShapes(Shapes()))
 _OBSERVER_SETTING = "measure/observer"
-_LINE_WIDTHS_PX = (1, 3, 5, 7)
-_FOLLOWS = "What is saved follows the motion (measured on the command line); shown are the fixed shapes."
+_ONE_MOVIE_SETTING = "measure/draw_on_one_movie"
+_LIST_WIDTH = 190
+_NARROW_PX = 1300
+"""A page narrower than this has a compact bar, so that the frames can still be slid through."""
+_NEW_SHAPE_PX = 12.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Snapshot:
+    """What the page needs of the study, read on a thread."""
+
+    role: str
+    phase: Phase
+    clips: list[Clip]
+    measurements: list[MeasurementRecord]
+    window_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,64 +73,6 @@ class _Loaded:
 
     clip: MeasurementClip
     average: NDArray[np.float32]
-
-
-class LiveMeasurement(QObject):
-    """Measures on a thread, always the newest shapes; requests that were overtaken are dropped.
-
-    Args:
-        context: runs the work.
-        parent: Qt owner.
-    """
-
-    done = Signal(object, object)
-    """Shapes and the list of `ArmMeasurement` that belongs to them."""
-
-    failed = Signal(object, str)
-    """Shapes and the sentence that says why they cannot be measured."""
-
-    def __init__(self, context: AppContext, parent: QObject | None = None) -> None:
-        """Start idle."""
-        super().__init__(parent)
-        self._context = context
-        self._waiting: tuple[MeasurementClip, Shapes, float] | None = None
-        self._running = False
-
-    def request(self, clip: MeasurementClip, shapes: Shapes, window_s: float) -> None:
-        """Measure these shapes as soon as the measurement under way has ended."""
-        self._waiting = (clip, shapes, window_s)
-        if not self._running:
-            self._next()
-
-    def forget(self) -> None:
-        """Drop the waiting request."""
-        self._waiting = None
-
-    def _next(self) -> None:
-        if self._waiting is None:
-            return
-        clip, shapes, window_s = self._waiting
-        self._waiting = None
-        self._running = True
-        self._context.tasks.submit(
-            partial(
-                measure, clip.movies, shapes, clip.pixel_spacing_mm, clip.frame_times_s, window_s=window_s
-            ),
-            partial(self._on_done, shapes),
-            partial(self._on_failed, shapes),
-        )
-
-    def _on_done(self, shapes: Shapes, results: list[ArmMeasurement]) -> None:
-        self._running = False
-        self.done.emit(shapes, results)
-        self._next()
-
-    def _on_failed(self, shapes: Shapes, error: BaseException) -> None:
-        self._running = False
-        if not isinstance(error, StudyError):
-            raise error
-        self.failed.emit(shapes, str(error))
-        self._next()
 
 
 class MeasurePage(QWidget):
@@ -159,28 +90,49 @@ class MeasurePage(QWidget):
         super().__init__(parent)
         self._context = context
         self._study: Study | None = None
-        self._clips: list[Clip] = []
+        self._snapshot: _Snapshot | None = None
         self._current: Clip | None = None
         self._loaded: _Loaded | None = None
+        self._stored = _EMPTY
         self._results: list[ArmMeasurement] | None = None
-        self._measured: Shapes | None = None
-        self._drafts: dict[str, Shapes] = {}
+        self._measured: object = None
+        self._profiled: object = None
+        self._trouble: tuple[Drawing, str] | None = None
+        self._save_wanted: tuple[str, Drawing] | None = None
+        self._observer = person_name(str(context.settings.value(_OBSERVER_SETTING, "")))
+        self._drafts_of: dict[str, dict[str, Drawing]] = {}
+        self._copied_from: dict[tuple[str, str], Geometry] = {}
+        self._geometries: dict[str, Geometry] = {}
+        self._worked_on: list[str] = []
+        self._layers: list[RoiLayer] = []
+        self._masks = MaskImages()
+        self._one_movie = str(context.settings.value(_ONE_MOVIE_SETTING, "false")) == "true"
         self.setObjectName("measure_page")
         self.setAccessibleName("Measurement")
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.board = ShapeBoard(self)
         self.view_state = ViewState(self)
+        # Images of any matrix fill the panel that is drawn on; the bar's menu has whole screen pixels.
+        self.view_state.set_integer_scaling(False)
         self.clock = PlaybackClock(self)
-        self.live = LiveMeasurement(context, self)
+        self.following = RegionFollowing(self.board, context.tasks, self)
+        self.files = DrawingFiles(context, self)
+        self._looking = NewestTask(context.tasks, self)
+        self._measuring = NewestTask(context.tasks, self)
+        self._profiling = NewestTask(context.tasks, self)
+        self._comparing = NewestTask(context.tasks, self)
         self.panel = MoviePanel("", self.view_state)
         self.arm_panels: list[MoviePanel] = []
-        self.clip_list = QListWidget()
-        self.observer = EntryField(str(context.settings.value(_OBSERVER_SETTING, "")))
-        self.numbers = _Numbers()
-        self.snr_plot = SeriesPlot("SNR (dB)")
-        self.sharpness_plot = SeriesPlot("Edge sharpness (1/mm)")
+        self.scans = ScanList()
+        self.observer = EntryField(self._observer)
+        self.tools = MeasureTools(self.board)
+        self.side = MeasureResults()
+        self.agreement = AgreementView()
+        self.help = KeyHelp(self)
         self._build()
-        RoiLayer(self.panel, self.board, editable=True)
+        self._layers.append(RoiLayer(self.panel, self.board, editable=True, masks=self._masks))
+        self._keys = KeyTable(measure_keys(self))
+        self.help.set_table(self._keys, "Drag to draw and to change; wheel: zoom; right button: grey levels.")
         self._connect()
         self._on_study_changed()
 
@@ -188,6 +140,8 @@ class MeasurePage(QWidget):
 
     def on_shown(self) -> None:
         """The page came to the front."""
+        if self._stack.currentWidget() is self.agreement:
+            self.leave_agreement()
         self._on_study_changed()
 
     def on_hidden(self) -> None:
@@ -200,88 +154,233 @@ class MeasurePage(QWidget):
         return self._current
 
     @property
+    def unsaved(self) -> str:
+        """What would be lost with the window, in words; empty if nothing would be."""
+        if self._snapshot is None or self._snapshot.phase != "reading":
+            return ""
+        count = sum(map(len, self._drafts_of.values()))
+        return f"What is drawn on {count} scan{'s' if count > 1 else ''}" if count else ""
+
+    @property
     def results(self) -> list[ArmMeasurement] | None:
         """Measurements of the shapes drawn now, one a movie; None while there are none."""
-        return self._results if self._measured == self.board.shapes else None
+        current = self._measured == self._measure_key() and not self.following.busy
+        return self._results if current else None
 
     def select_clip(self, index: int) -> None:
         """Show a clip by its place in the list."""
-        if 0 <= index < len(self._clips):
-            self.clip_list.setCurrentRow(index)
+        if 0 <= index < self.scans.count():
+            self.scans.setCurrentRow(index)
+
+    def go(self, step: int) -> None:
+        """Show the next scan, or the one before."""
+        self.select_clip(self.scans.currentRow() + step)
 
     def save(self) -> None:
         """Save what was drawn and measured, then go to the next clip that this observer has not measured."""
-        study, clip, results = self._study, self._current, self.results
-        observer = self.observer.text().strip()
-        if study is None or clip is None or self._loaded is None:
+        self._on_observer()
+        study, clip, loaded, observer = self._study, self._current, self._loaded, self._observer
+        if study is None or clip is None or loaded is None or not self.side.save_button.isEnabled():
             return
         if not observer:
-            self._say("Enter the observer's name before saving.", "warning")
+            self.side.say("Enter the observer's name before saving.", "warning")
             self.observer.setFocus()
             return
-        if results is None or not all(self.board.shape(role) is not None for role in ROLES):
-            missing = [ROLE_NAMES[role].lower() for role in ROLES if self.board.shape(role) is None]
-            self._say(
-                f"Still to be drawn: {', '.join(missing)}." if missing else "Still measuring.", "warning"
-            )
+        drawn = self.board.shapes.drawing
+        missing = [ROLE_NAMES[role].lower() for role in MEASURED_ROLES if getattr(drawn, role) is None]
+        if missing:
+            self.side.say(f"Still to be drawn: {', '.join(missing)}.", "warning")
             return
-        if self._follows(clip.clip_id) and not self._context.dialogs.confirm(
-            self,
-            "Replace the measurement",
-            f"The saved measurement of {observer} has regions that change over time (made with "
-            "“blindcine study measure”). Saving here replaces it by one with the fixed shapes drawn.",
-            "Replace",
-        ):
+        results = self.results
+        if results is None:
+            if self._measuring.busy or self.following.busy:
+                self._save_wanted = (clip.clip_id, self.board.drawing)
+                self.side.say("Saved as soon as it is measured …", "muted")
+            else:
+                self.side.say("These shapes cannot be measured.", "warning")
             return
-        self._context.settings.setValue(_OBSERVER_SETTING, observer)
-        shapes = self.board.shapes
-        values = measurement_values(self._loaded.clip.movie_ids, results)
-        self._save.setEnabled(False)
-        self._context.run_study_task(
-            partial(study.save_measurement, observer, clip.clip_id, shapes.to_dict(), values),
-            lambda _: self._on_saved(clip, shapes),
-            self._on_not_saved,
-        )
+        self._save_wanted = None
+        drawing = self.board.drawing.on(self._drawn_on())
+        values = measurement_values(loaded.clip.movie_ids, results)
+        self.side.save_button.setEnabled(False)
 
-    # Keys
+        def write() -> _Snapshot:
+            study.save_measurement(observer, clip.clip_id, drawing.to_dict(), values)
+            return _look(study)
+
+        self._context.run_study_task(write, partial(self._on_saved, clip, drawing), self._on_not_saved)
+
+    def set_following(self, following: Following) -> None:
+        """Let the signal region follow the tissue under it, from the frame shown; or let it stay."""
+        trouble = self.following.choose(following)
+        self.tools.refresh()
+        self._prompt()
+        if trouble:
+            self.side.say(trouble, "warning")
+
+    def copy_previous(self) -> None:
+        """Take the shapes of the subject's scan that this observer worked on last."""
+        clip, snapshot = self._current, self._snapshot
+        if clip is None or self._loaded is None or snapshot is None:
+            return
+        saved = self._saved()
+        places = {item.clip_id: index for index, item in enumerate(snapshot.clips)}
+        candidates = [
+            item.clip_id
+            for item in snapshot.clips
+            if item.subject == clip.subject
+            and item.clip_id != clip.clip_id
+            and (item.clip_id in self._drafts or item.clip_id in saved)
+        ]
+        if not candidates:
+            self.side.say(f"No other scan of {clip.subject} has been drawn on yet.", "warning")
+            return
+        recent = [clip_id for clip_id in reversed(self._worked_on) if clip_id in candidates]
+        here = places[clip.clip_id]
+        nearest = min(candidates, key=lambda clip_id: (abs(places[clip_id] - here), places[clip_id]))
+        source = recent[0] if recent else nearest
+        drawing = self._drafts.get(source) or Drawing.from_dict(saved[source].shapes)
+        self._with_geometry(source, partial(self._take_over, clip, source, drawing))
+
+    def copy_to_subject(self) -> None:
+        """Give these shapes to the subject's other scans that have none, to be looked at and saved there."""
+        clip, loaded, snapshot = self._current, self._loaded, self._snapshot
+        if clip is None or loaded is None or snapshot is None:
+            return
+        if self.board.drawing == _EMPTY:
+            self.side.say("There is nothing to copy yet.", "warning")
+            return
+        known = self._drafts.keys() | self._saved().keys()
+        others = [
+            index
+            for index, item in enumerate(snapshot.clips)
+            if item.subject == clip.subject and item.clip_id != clip.clip_id and item.clip_id not in known
+        ]
+        if not others:
+            self.side.say(f"Every other scan of {clip.subject} has shapes of its own.", "warning")
+            return
+        for index in others:
+            clip_id = snapshot.clips[index].clip_id
+            self._drafts[clip_id] = self.board.drawing
+            self._copied_from[self._observer, clip_id] = geometry_of(loaded.clip)
+        self._fill_list()
+        numbers = ", ".join(str(index + 1) for index in others)
+        self.side.say(f"Copied to scan {numbers}: look at the shapes there and save them.", "muted")
+
+    def save_drawing(self) -> None:
+        """Write what is drawn as a JSON file."""
+        if self._loaded is not None:
+            self.files.save_drawing(self._loaded.clip, self.board.drawing, self._observer)
+
+    def load_drawing(self) -> None:
+        """Take shapes from a JSON file; from one of other movies only after a question."""
+        if self._loaded is not None:
+            self.files.load_drawing(self._loaded.clip)
+
+    def save_masks(self) -> None:
+        """Write the masks of all frames as NRRD or NIfTI."""
+        if self._loaded is not None:
+            self.files.save_masks(self._loaded.clip, self.board.drawing)
+
+    def export_profiles(self) -> None:
+        """Write the position-time image of every movie as PNG and CSV."""
+        if self._loaded is not None:
+            self.files.export_profiles(self._loaded.clip, self.board.drawing)
+
+    def show_agreement(self) -> None:
+        """Compare this observer with another one, or with themselves."""
+        if self._snapshot is None:
+            return
+        self.clock.pause()
+        observers = sorted({record.observer for record in self._snapshot.measurements})
+        self._stack.setCurrentWidget(self.agreement)
+        self.agreement.set_people(observers, self._observer)
+        self.agreement.focus()
+        if observers:
+            self.agreement.ask()
+        else:
+            self.agreement.show_sentence("Nobody has measured yet.")
+
+    def leave_agreement(self) -> None:
+        """Back to the clip."""
+        self._stack.setCurrentWidget(self._work)
+        self.setFocus()
+
+    def place_shape(self) -> None:
+        """Put a shape in the middle of what is seen, for drawing without a mouse."""
+        if self._loaded is not None:
+            self.board.place(self.view_state.centre, _NEW_SHAPE_PX)
+
+    def arm_profile(self) -> None:
+        """Draw the line of the y–t profile next, and look at the profile."""
+        self.board.arm("profile")
+        self.side.show_profiles(True)
+
+    def step_back(self) -> None:
+        """Leave an open outline, else the corner, else tool and selection."""
+        board = self.board
+        if board.drop_outline():
+            return
+        if board.corner is not None:
+            board.take_corner(None)
+        else:
+            board.arm(None)
+            board.select(None)
+
+    def set_first_frame(self) -> None:
+        """Means and SDs begin with the frame shown."""
+        if self._loaded is None:
+            return
+        frame, count = self.clock.frame, self.clock.frame_count
+        end = (self.board.drawing.frame_range or (0, count))[1]
+        self.board.set_frame_range((frame, end if end > frame else count))
+
+    def set_last_frame(self) -> None:
+        """Means and SDs end with the frame shown."""
+        if self._loaded is None:
+            return
+        frame = self.clock.frame
+        first = (self.board.drawing.frame_range or (0, 0))[0]
+        self.board.set_frame_range((first if first <= frame else 0, frame + 1))
+
+    def toggle_pixels(self) -> None:
+        """Show the borders of the measured pixels, or do not."""
+        self.tools.pixels.setChecked(not self.tools.pixels.isChecked())
+        self._show_pixels(self.tools.pixels.isChecked())
+
+    def toggle_panel(self) -> None:
+        """Draw on one movie by lot instead of the average, or the reverse."""
+        self._one_movie = not self._one_movie
+        self._context.settings.setValue(_ONE_MOVIE_SETTING, "true" if self._one_movie else "false")
+        self._show_base_panel()
+
+    def toggle_view(self) -> None:
+        """Look at y–t profiles instead of curves, or the reverse."""
+        self.side.show_profiles(not self.side.profiles_shown)
+
+    # Events
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         """Tools, nudging, undo, playback, saving."""
-        if self._take_key(event):
-            event.accept()
-            return
+        if self._stack.currentWidget() is self._work:
+            closing = (Qt.Key.Key_Escape, Qt.Key.Key_Return, Qt.Key.Key_Enter)
+            if self.help.isVisible() and event.key() in closing:
+                # Enter too: nobody means to save a measurement that the help covers.
+                self.help.hide()
+                event.accept()
+                return
+            if self._keys.dispatch(event):
+                event.accept()
+                return
         super().keyPressEvent(event)
 
-    def _take_key(self, event: QKeyEvent) -> bool:
-        key, text = Qt.Key(event.key()), event.text().upper()
-        control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
-        if control and key == Qt.Key.Key_Z:
-            self.board.undo()
-        elif control and key == Qt.Key.Key_S:
-            self.save()
-        elif control or event.modifiers() & Qt.KeyboardModifier.AltModifier:
-            return False
-        elif key in _ARROWS:
-            if not self.board.nudge(*_ARROWS[key]) and key in (Qt.Key.Key_Left, Qt.Key.Key_Right):
-                self.clock.step(int(_ARROWS[key][0]))
-        elif key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
-            self.board.remove_selected()
-        elif key == Qt.Key.Key_Escape:
-            self.board.arm(None)
-            self.board.select(None)
-        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.save()
-        elif key in (Qt.Key.Key_PageDown, Qt.Key.Key_PageUp):
-            self.select_clip(self.clip_list.currentRow() + (1 if key == Qt.Key.Key_PageDown else -1))
-        elif key == Qt.Key.Key_Space:
-            self.clock.toggle()
-        elif text in (",", "."):
-            self.clock.step(1 if text == "." else -1)
-        elif text in _TOOL_KEYS:
-            self.board.arm(_TOOL_KEYS[text])
-        else:
-            return False
-        return True
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """Keep the help in the middle, and as many controls as there is room for."""
+        super().resizeEvent(event)
+        self.help.place()
+        narrow = self.width() < _NARROW_PX
+        for bar, compact in zip(self._transports, (False, True), strict=True):
+            bar.setVisible(compact == narrow)
 
     # Building
 
@@ -289,118 +388,95 @@ class MeasurePage(QWidget):
         self._message = styled_label("muted")
         self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._message.setWordWrap(True)
-        work = QWidget()
-        row = QHBoxLayout(work)
+        self._work = QWidget()
+        row = QHBoxLayout(self._work)
         row.setContentsMargins(12, 10, 12, 10)
         row.setSpacing(12)
         row.addLayout(self._build_list())
         row.addLayout(self._build_images(), 1)
-        row.addLayout(self._build_numbers())
+        row.addWidget(self.side)
         self._stack = QStackedLayout(self)
-        self._stack.addWidget(self._message)
-        self._stack.addWidget(work)
-        self._work = work
+        for widget in (self._message, self._work, self.agreement):
+            self._stack.addWidget(widget)
 
     def _build_list(self) -> QVBoxLayout:
-        heading = styled_label("heading", "Clips")
-        self.clip_list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.clip_list.setFixedWidth(186)
-        self.clip_list.setIconSize(QSize(16, 16))
-        self.clip_list.setAccessibleName("Clips")
-        blank = QPixmap(16, 16)
-        blank.fill(Qt.GlobalColor.transparent)
-        self._icons = {
-            "": QIcon(blank),
-            "saved": theme.icon("check", theme.GOOD),
-            "not saved": theme.icon("warning", theme.WARNING),
-        }
+        self._count = styled_label("muted")
         self.observer.setPlaceholderText("Observer")
         self.observer.setAccessibleName("Observer")
-        self.observer.setToolTip("Who measures; each observer draws independently")
+        self.observer.setToolTip("Who measures (O); each observer draws independently")
         self.observer.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self.observer.setFixedWidth(186)
+        self.observer.setFixedWidth(_LIST_WIDTH)
         column = QVBoxLayout()
         column.setSpacing(8)
-        column.addWidget(heading)
+        column.addWidget(styled_label("heading", "Scans"))
         column.addWidget(self.observer)
-        column.addWidget(self.clip_list, 1)
+        column.addWidget(self._count)
+        column.addWidget(self.scans, 1)
         return column
 
     def _build_images(self) -> QVBoxLayout:
-        tools = QHBoxLayout()
-        tools.setSpacing(6)
-        self.tools: dict[Role, QToolButton] = {}
-        for role in ROLES:
-            button = QToolButton()
-            button.setText(f" {ROLE_NAMES[role]}")
-            button.setIcon(theme.icon(_TOOL_ICONS[role], ROLE_COLOURS[role]))
-            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-            button.setIconSize(QSize(18, 18))
-            button.setCheckable(True)
-            button.setToolTip(_TOOL_TIPS[role])
-            button.setAccessibleName(f"Draw {ROLE_NAMES[role].lower()}")
-            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            button.clicked.connect(lambda checked, role=role: self.board.arm(role if checked else None))
-            tools.addWidget(button)
-            self.tools[role] = button
-        self.line_width = QComboBox()
-        for width in _LINE_WIDTHS_PX:
-            self.line_width.addItem(f"{width} px", width)
-        self.line_width.setToolTip("The profile is the mean of this many parallel lines, one pixel apart")
-        self.line_width.setAccessibleName("Width of the line")
-        self.line_width.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.line_width.activated.connect(lambda index: self.board.set_line_width(_LINE_WIDTHS_PX[index]))
-        self._undo = icon_button("undo", "Undo (Ctrl+Z)", self.board.undo)
-        self._delete = icon_button("cancel", "Delete the selected shape (Delete)", self.board.remove_selected)
-        width_name = styled_label("muted", "Line width")
-        tools.addSpacing(10)
-        tools.addWidget(width_name)
-        tools.addWidget(self.line_width)
-        tools.addStretch(1)
-        tools.addWidget(self._undo)
-        tools.addWidget(self._delete)
+        self._fill_menu()
         self._arm_row = QHBoxLayout()
         self._arm_row.setSpacing(6)
+        self._transports = [
+            TransportBar(self.clock, self.view_state, compact=compact) for compact in (False, True)
+        ]
         column = QVBoxLayout()
         column.setSpacing(6)
-        column.addLayout(tools)
+        column.addWidget(self.tools)
         column.addWidget(self.panel, 5)
         column.addLayout(self._arm_row, 2)
-        self._transport = TransportBar(self.clock, self.view_state)
-        column.addWidget(self._transport)
+        for bar in self._transports:
+            column.addWidget(bar)
         return column
 
-    def _build_numbers(self) -> QVBoxLayout:
-        self._status = QLabel()
-        self._status.setWordWrap(True)
-        self._status.setTextFormat(Qt.TextFormat.PlainText)
-        self._save = QPushButton("Save and next")
-        self._save.setProperty("role", "primary")
-        self._save.setToolTip("Save this clip's measurement and go to the next clip (Enter)")
-        self._save.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._save.clicked.connect(self.save)
-        column = QVBoxLayout()
-        column.setSpacing(8)
-        column.addWidget(self.numbers)
-        column.addWidget(self.snr_plot, 1)
-        column.addWidget(self.sharpness_plot, 1)
-        column.addWidget(self._status)
-        column.addWidget(self._save)
-        self.numbers.setFixedWidth(392)
-        return column
+    def _fill_menu(self) -> None:
+        tools = self.tools
+        self._one_movie_action = tools.add_action("Draw on one movie, by lot", "D", self.toggle_panel)
+        self._one_movie_action.setCheckable(True)
+        tools.add_action("Delete what is selected", "Delete", self.board.remove_selected)
+        tools.add_action("Copy to the subject's other scans", "Ctrl+Shift+C", self.copy_to_subject)
+        tools.add_separator()
+        tools.add_action("Save the drawing …", "Ctrl+Shift+S", self.save_drawing)
+        tools.add_action("Load a drawing …", "Ctrl+O", self.load_drawing)
+        tools.add_action("Save the masks …", "Ctrl+M", self.save_masks)
+        tools.add_action("Export y–t profiles …", "Ctrl+E", self.export_profiles)
+        tools.add_separator()
+        tools.add_action("Agreement of two measurers", "G", self.show_agreement)
+        tools.add_action("Keys", "?", self.help.toggle)
 
     def _connect(self) -> None:
         self._context.study_changed.connect(self._on_study_changed)
-        self.clip_list.currentRowChanged.connect(self._on_row)
+        self.scans.currentRowChanged.connect(self._on_row)
         self.observer.editingFinished.connect(self._on_observer)
         self.observer.done.connect(self.setFocus)
-        self.board.changed.connect(self._on_board)
         self.board.shapes_changed.connect(self._on_shapes)
-        self.live.done.connect(self._on_measured)
-        self.live.failed.connect(self._on_not_measured)
+        self.tools.following_chosen.connect(self.set_following)
+        self.tools.pixels_toggled.connect(self._show_pixels)
+        self.tools.copy_wanted.connect(self.copy_previous)
+        self.side.save_wanted.connect(self.save)
+        self.side.frames_entered.connect(self.board.set_frame_range)
+        self.side.frames_refused.connect(lambda sentence: self.side.say(sentence, "warning"))
+        self.side.view_changed.connect(self._profile)
+        self.side.time_clicked.connect(self._seek)
+        self.side.keyboard_free.connect(self.setFocus)
+        self.files.said.connect(self.side.say)
+        self.files.read.connect(self._on_drawing_read)
+        self.following.settled.connect(self._on_shapes)
+        self.following.refused.connect(self._on_not_followed)
+        self._looking.done.connect(self._on_snapshot)
+        self._looking.failed.connect(lambda _study, sentence: self._refuse(sentence))
+        self._measuring.done.connect(self._on_measured)
+        self._measuring.failed.connect(self._on_not_measured)
+        self._profiling.done.connect(self._on_profiles)
+        self._profiling.failed.connect(self._on_no_profiles)
+        self._comparing.done.connect(self._on_compared)
+        self._comparing.failed.connect(
+            lambda _names, sentence: self.agreement.show_sentence(sentence, "warning")
+        )
+        self.agreement.compare.connect(self._compare)
+        self.agreement.left.connect(self.leave_agreement)
         self.clock.frame_changed.connect(self._on_frame)
-        for plot in (self.snr_plot, self.sharpness_plot):
-            plot.time_clicked.connect(self._seek)
 
     # Study and clips
 
@@ -408,53 +484,68 @@ class MeasurePage(QWidget):
         study = self._context.study
         if study is not self._study:
             self._study = study
-            self._drafts.clear()
+            self._snapshot = None
+            self._drafts_of.clear()
+            self._copied_from.clear()
+            self._geometries.clear()
+            self._worked_on.clear()
+            self.following.forget()
             self._show_nothing()
-        self._clips = [] if study is None else study.clips
+            self.scans.clear()
         if study is None:
             self._refuse("Open a study on the Data page to measure it.")
-        elif study.phase == "design":
+        else:
+            if self._snapshot is None:
+                self._refuse("Opening the study …")
+            self._looking.request(study, partial(_look, study))
+
+    def _on_snapshot(self, study: Study, snapshot: _Snapshot) -> None:
+        if study is not self._study:
+            return
+        self._snapshot = snapshot
+        if snapshot.role == "reader":
+            self._refuse("This study is open to read. Who measures opens it as a physicist or coordinator.")
+        elif snapshot.phase == "design":
             self._refuse("This study is still being designed. It can be measured once it is locked.")
-        elif not self._clips:
+        elif not snapshot.clips:
             self._refuse("This study has no clips.")
         else:
-            self._stack.setCurrentWidget(self._work)
+            if self._stack.currentWidget() is self._message:
+                self._stack.setCurrentWidget(self._work)
             self._fill_list()
+            self._prompt()
 
     def _refuse(self, sentence: str) -> None:
         self._message.setText(sentence)
         self._stack.setCurrentWidget(self._message)
 
     def _fill_list(self) -> None:
+        clips = self._snapshot.clips if self._snapshot is not None else []
         saved = self._saved()
-        row = self.clip_list.currentRow()
-        self.clip_list.blockSignals(True)
-        while self.clip_list.count() > len(self._clips):
-            self.clip_list.takeItem(self.clip_list.count() - 1)
-        while self.clip_list.count() < len(self._clips):
-            self.clip_list.addItem(QListWidgetItem())
-        for index, clip in enumerate(self._clips):
-            item = self.clip_list.item(index)
-            state = "saved" if clip.clip_id in saved else ""
-            state = "not saved" if clip.clip_id in self._drafts else state
-            item.setText(f"{index + 1}   {clip.subject}   {state}\n{clip.plane} · {clip.sampling}")
-            item.setIcon(self._icons[state])
-        self.clip_list.blockSignals(False)
-        if row < 0 and self._clips:
-            first = next((i for i, clip in enumerate(self._clips) if clip.clip_id not in saved), 0)
-            self.clip_list.setCurrentRow(first)
+        self.scans.show_scans(clips, saved, self._drafts)
+        done = sum(clip.clip_id in saved for clip in clips)
+        self._count.setText(f"{done} of {len(clips)} measured")
+        if self.scans.currentRow() < 0 and clips:
+            first = next((i for i, clip in enumerate(clips) if clip.clip_id not in saved), 0)
+            self.scans.setCurrentRow(first)
 
     def _saved(self) -> dict[str, MeasurementRecord]:
         """This observer's saved measurements, by clip."""
-        observer = self.observer.text().strip()
-        if self._study is None or not observer:
+        if self._snapshot is None or not self._observer:
             return {}
-        return {record.clip_id: record for record in self._study.measurements if record.observer == observer}
+        records = self._snapshot.measurements
+        return {record.clip_id: record for record in records if record.observer == self._observer}
+
+    @property
+    def _drafts(self) -> dict[str, Drawing]:
+        """This observer's shapes that are not saved, by clip."""
+        return self._drafts_of.setdefault(self._observer, {})
 
     def _on_row(self, row: int) -> None:
-        if self._study is None or not 0 <= row < len(self._clips):
+        clips = self._snapshot.clips if self._snapshot is not None else []
+        if self._study is None or not 0 <= row < len(clips):
             return
-        clip = self._clips[row]
+        clip = clips[row]
         if self._current is not None and self._current.clip_id == clip.clip_id:
             return
         self._show_nothing()
@@ -467,24 +558,47 @@ class MeasurePage(QWidget):
         )
 
     def _on_observer(self) -> None:
-        self._context.settings.setValue(_OBSERVER_SETTING, self.observer.text().strip())
-        if self._study is None or self._study.phase == "design":
+        """Somebody else measures: every observer has shapes of their own."""
+        observer = person_name(self.observer.text())
+        if observer == self._observer:
+            return
+        nameless = self._drafts_of.pop("", {})
+        before, self._observer = self._observer, observer
+        self._context.settings.setValue(_OBSERVER_SETTING, observer)
+        # What was drawn before a name was given belongs to whoever gives theirs.
+        owner = observer if not before else ""
+        for clip_id, drawing in nameless.items():
+            self._drafts_of.setdefault(owner, {}).setdefault(clip_id, drawing)
+            if ("", clip_id) in self._copied_from:
+                self._copied_from[owner, clip_id] = self._copied_from.pop(("", clip_id))
+        self._worked_on.clear()
+        if self._snapshot is None or self._snapshot.phase == "design":
             return
         self._fill_list()
-        if self._current is not None and self._current.clip_id not in self._drafts:
-            self._load_shapes()
+        if self._current is not None:
+            kept = self._drafts.get(self._current.clip_id) == self.board.drawing
+            self._load_drawing(keep_board=kept)
+        self._show_base_panel()
 
     def _show_nothing(self) -> None:
         self.clock.set_frames(0, 1.0)
-        self.live.forget()
+        for task in (self._measuring, self._profiling):
+            task.forget()
+        self.following.begin(None)
         self._current = None
         self._loaded = None
+        self._stored = _EMPTY
         self._results = None
         self._measured = None
+        self._profiled = None
+        self._trouble = None
+        self._save_wanted = None
         for panel in (self.panel, *self.arm_panels):
             panel.set_frames(None)
+            panel.set_label("")
             panel.set_message("")
-        self.board.load(Shapes(), (1, 1))
+        self.board.load(_EMPTY, (1, 1))
+        self.side.profiles.set_images([], [])
         self._show_results()
 
     def _on_loaded(self, clip: Clip, loaded: _Loaded) -> None:
@@ -492,236 +606,346 @@ class MeasurePage(QWidget):
             return
         movies, times_s = loaded.clip.movies, loaded.clip.frame_times_s
         self._loaded = loaded
+        self._geometries[clip.clip_id] = geometry_of(loaded.clip)
+        self.following.begin(loaded.clip)
         height, width = movies.shape[2:]
         window, level = default_levels(movies)
         aspect = loaded.clip.pixel_spacing_mm[0] / loaded.clip.pixel_spacing_mm[1]
         self.view_state.set_image(width, height, pixel_aspect=aspect, window=window, level=level)
         self._make_arm_panels(len(movies))
-        self.panel.set_label(f"Average of {', '.join(map(position_letter, range(len(movies))))}")
-        self.panel.set_frames(loaded.average)
         for place, (panel, movie) in enumerate(zip(self.arm_panels, movies, strict=True)):
             panel.set_label(position_letter(place))
             panel.set_frames(movie)
         interval_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
-        self.clock.set_frames(len(times_s), interval_s)
-        self._transport.set_frame_times(times_s)
-        self._load_shapes()
-        if self.isVisible():
+        self.clock.set_frames(len(times_s), interval_s, times_s.tolist())
+        for bar in self._transports:
+            bar.set_frame_times(times_s)
+        self._show_base_panel()
+        self._load_drawing()
+        if self.isVisible() and self._stack.currentWidget() is self._work:
             self.clock.play()
+
+    def _carry_copy_over(self, clip: MeasurementClip) -> None:
+        """Bring shapes that were copied here before the clip was loaded onto its pixels."""
+        source = self._copied_from.pop((self._observer, clip.clip_id), None)
+        if source is not None:
+            copied = self._drafts[clip.clip_id]
+            self._drafts[clip.clip_id] = copied.for_other_clip(source, geometry_of(clip))
 
     def _on_not_loaded(self, clip: Clip, error: BaseException) -> None:
         if self._current is not None and self._current.clip_id == clip.clip_id:
             self.panel.set_message(str(error))
         self._context.report(error)
 
-    def _follows(self, clip_id: str) -> bool:
-        """Whether this observer's saved shapes change over time, which this page does not show."""
-        record = self._saved().get(clip_id)
-        return record is not None and not TimedShapes.from_dict(record.shapes).stays
+    def _load_drawing(self, *, keep_board: bool = False) -> None:
+        """Show this observer's drawing of the clip: the draft, else what was saved, else none.
 
-    def _load_shapes(self) -> None:
-        """Show this observer's shapes of the clip: the draft, else what was saved, else none."""
+        Args:
+            keep_board: what stands on the board is that drawing; only learn what was saved.
+        """
         if self._loaded is None or self._current is None:
             return
-        height, width = self._loaded.clip.movies.shape[2:]
-        clip_id = self._current.clip_id
+        clip_id, movies = self._current.clip_id, self._loaded.clip.movies
         record = self._saved().get(clip_id)
-        shapes = self._drafts.get(clip_id) or (Shapes.from_dict(record.shapes) if record else Shapes())
-        self.board.load(shapes, (width, height))
+        self._stored = Drawing.from_dict(record.shapes) if record is not None else _EMPTY
+        self.following.know(self._stored.shapes)
+        if keep_board:
+            return
+        self._carry_copy_over(self._loaded.clip)
+        _, frames, rows, columns = movies.shape
+        self.board.load(self._drafts.get(clip_id, self._stored), (columns, rows), frames)
+        self.board.set_frame(self.clock.frame)
 
     def _make_arm_panels(self, count: int) -> None:
         while len(self.arm_panels) > count:
             panel = self.arm_panels.pop()
+            self._layers.pop()
             self._arm_row.removeWidget(panel)
             panel.hide()
             panel.deleteLater()
         while len(self.arm_panels) < count:
             panel = MoviePanel("", self.view_state)
-            RoiLayer(panel, self.board, editable=False)
+            layer = RoiLayer(panel, self.board, editable=False, masks=self._masks)
+            layer.show_pixels(self._layers[0].pixels_shown)
+            self._layers.append(layer)
             self._arm_row.addWidget(panel, 1)
             self.arm_panels.append(panel)
 
+    # The panel that is drawn on
+
+    def _movie_drawn_on(self) -> int | None:
+        """Place of the movie that is drawn on, or None for the average."""
+        if self._loaded is None or self._current is None or not self._one_movie:
+            return None
+        return movie_to_draw_on(self._observer, self._current.clip_id, self._loaded.clip.movie_ids)
+
+    def _drawn_on(self) -> str:
+        place = self._movie_drawn_on()
+        return AVERAGE if place is None or self._loaded is None else self._loaded.clip.movie_ids[place]
+
+    def _show_base_panel(self) -> None:
+        self._one_movie_action.setChecked(self._one_movie)
+        if self._loaded is None:
+            return
+        place, movies = self._movie_drawn_on(), self._loaded.clip.movies
+        if place is None:
+            letters = ", ".join(map(position_letter, range(len(movies))))
+            self.panel.set_label(f"Average of {letters}")
+            self.panel.set_frames(self._loaded.average)
+        else:
+            self.panel.set_label(f"{position_letter(place)}, by lot")
+            self.panel.set_frames(movies[place])
+        self.panel.show_frame(self.clock.frame)
+
+    def _show_pixels(self, shown: bool) -> None:
+        for layer in self._layers:
+            layer.show_pixels(shown)
+        # Borders of pixels lie on pixels only if these are shown as they are.
+        self.view_state.set_interpolation("nearest" if shown else "smooth")
+
     # Shapes and numbers
 
-    def _on_board(self) -> None:
-        for role, button in self.tools.items():
-            button.setChecked(self.board.armed == role)
-        self._undo.setEnabled(self.board.undoable)
-        self.line_width.setCurrentIndex(self.line_width.findData(self.board.line_width_px))
-        selected = self.board.selected
-        self._delete.setEnabled(selected is not None and self.board.shape(selected) is not None)
-
     def _on_shapes(self) -> None:
-        if self._loaded is None or self._study is None or self._current is None:
+        if self._loaded is None or self._current is None:
             return
-        shapes = self.board.shapes
-        clip_id = self._current.clip_id
-        record = self._saved().get(clip_id)
-        stored = Shapes.from_dict(record.shapes) if record else Shapes()
+        drawing, clip_id = self.board.drawing, self._current.clip_id
         before = clip_id in self._drafts
-        if shapes != stored:
-            self._drafts[clip_id] = shapes
+        if drawing != self._stored:
+            self._drafts[clip_id] = drawing
+            self._worked_on = [*(known for known in self._worked_on if known != clip_id), clip_id]
         else:
             self._drafts.pop(clip_id, None)
         if before != (clip_id in self._drafts):
             self._fill_list()
-        self.live.request(self._loaded.clip, shapes, self._study.protocol.measurement_window_s)
+        self._show_frames()
+        if not self.following.keep():
+            self._measure()
+            self._profile()
         self._prompt()
 
-    def _on_measured(self, shapes: Shapes, results: list[ArmMeasurement]) -> None:
-        if self._loaded is None or len(results) != len(self._loaded.clip.movies):
-            return
-        self._results, self._measured = results, shapes
-        self._show_results()
+    def _measure_key(self) -> object:
+        drawing = self.board.drawing
+        clip_id = self._current.clip_id if self._current is not None else ""
+        return clip_id, drawing.shapes, drawing.frame_range
 
-    def _on_not_measured(self, shapes: Shapes, sentence: str) -> None:
-        self._results, self._measured = None, shapes
+    def _measure(self) -> None:
+        loaded, snapshot, drawing = self._loaded, self._snapshot, self.board.drawing
+        if loaded is None or snapshot is None:
+            return
+        key, clip = self._measure_key(), loaded.clip
+        if key == self._measured:
+            # What was asked for in between is not wanted any more.
+            self._measuring.forget()
+            return
+        self._measuring.request(
+            key,
+            partial(
+                measure,
+                clip.movies,
+                drawing.shapes,
+                clip.pixel_spacing_mm,
+                clip.frame_times_s,
+                window_s=snapshot.window_s,
+                frame_range=drawing.frame_range,
+            ),
+        )
+
+    def _on_measured(self, key: object, results: list[ArmMeasurement]) -> None:
+        if self._loaded is None or not _same_clip(key, self._measure_key()):
+            return
+        self._results, self._measured = results, key
         self._show_results()
-        self._say(sentence, "warning")
+        if self._save_wanted is not None and self._current is not None and self.results is not None:
+            wanted, self._save_wanted = self._save_wanted, None
+            if wanted == (self._current.clip_id, self.board.drawing):
+                self.save()
+        if key != self._measure_key() and not self.following.busy:
+            self._measure()
+
+    def _on_not_measured(self, key: object, sentence: str) -> None:
+        if self._loaded is None or not _same_clip(key, self._measure_key()):
+            return
+        self._results, self._measured, self._save_wanted = None, key, None
+        if key == self._measure_key():
+            self._trouble = (self.board.drawing, sentence)
+        self._show_results()
 
     def _show_results(self) -> None:
-        results = self._results or []
-        spacing = self._loaded.clip.pixel_spacing_mm if self._loaded else (1.0, 1.0)
-        self.numbers.show_results(results, spacing)
-        times_s = self._loaded.clip.frame_times_s if self._loaded else np.zeros(0)
-        self.snr_plot.set_curves(
-            _curves(times_s, [result.snr_db for result in results]), "Draw the signal and the air region."
-        )
-        self.sharpness_plot.set_curves(
-            _curves(times_s, [result.edge_sharpness_per_mm for result in results]), "Draw the line."
-        )
+        loaded = self._loaded
+        spacing = loaded.clip.pixel_spacing_mm if loaded is not None else (1.0, 1.0)
+        times_s = loaded.clip.frame_times_s if loaded is not None else np.zeros(0)
+        self.side.show_results(self._results or [], self.board.drawing, spacing, times_s)
+        self._show_frames()
         self._prompt()
 
-    def _prompt(self) -> None:
-        """Say the next thing to do, or what is worth knowing about these numbers."""
-        study = self._study
-        reading = study is not None and study.phase == "reading"
-        self._save.setEnabled(reading and self._loaded is not None)
-        missing = [role for role in ROLES if self.board.shape(role) is None]
-        if self._loaded is None:
-            self._say("", "muted")
-        elif not reading:
-            self._say("The study is unblinded; its measurements are closed.", "muted")
-        elif missing:
-            self._say(_TOOL_TIPS[missing[0]], "muted")
-        else:
-            warnings = list(dict.fromkeys(text for result in self._results or [] for text in result.warnings))
-            if self._current is not None and self._follows(self._current.clip_id):
-                warnings.insert(0, _FOLLOWS)
-            self._say("\n".join(warnings), "warning")
+    def _show_frames(self) -> None:
+        loaded, snapshot = self._loaded, self._snapshot
+        if loaded is None or snapshot is None:
+            self.side.show_no_frames()
+            return
+        self.side.show_frames(
+            self.board.drawing, loaded.clip.frame_times_s, snapshot.window_s, self.clock.frame_interval_s
+        )
 
-    def _on_saved(self, clip: Clip, shapes: Shapes) -> None:
-        if self._drafts.get(clip.clip_id) == shapes:
+    def _prompt(self) -> None:
+        """Say the next thing to do, and at once what is worth knowing about these numbers."""
+        phase = self._snapshot.phase if self._snapshot is not None else "reading"
+        reading = self._study is not None and phase == "reading"
+        self.side.save_button.setEnabled(reading and self._loaded is not None)
+        drawn = self.board.shapes.drawing
+        missing = [role for role in MEASURED_ROLES if getattr(drawn, role) is None]
+        if self._loaded is None:
+            self.side.say("", "muted")
+            self.side.warn([])
+            return
+        if not reading:
+            self.side.say("The study is unblinded; its measurements are closed.", "muted")
+        elif missing:
+            self.side.say(f"{ROLE_TIPS[missing[0]]}.", "muted")
+        elif self.following.busy:
+            self.side.say("Following the region …", "muted")
+        else:
+            self.side.say(_followed_words(self.board.shapes), "muted")
+        trouble = self._trouble
+        own = [trouble[1]] if trouble is not None and trouble[0] == self.board.drawing else []
+        self.side.warn([*own, *_warning_words(self.results or [])])
+
+    def _on_saved(self, clip: Clip, drawing: Drawing, snapshot: _Snapshot) -> None:
+        self._snapshot = snapshot
+        if self._drafts.get(clip.clip_id) == drawing:
             del self._drafts[clip.clip_id]
+        if self._current is not None and self._current.clip_id == clip.clip_id:
+            self._stored = drawing
+        known = (other for other in self._worked_on if other != clip.clip_id)
+        self._worked_on = [*known, clip.clip_id]
         self._fill_list()
         self._prompt()
         self._context.message.emit("The measurement is saved.")
         saved = self._saved()
-        row = self.clip_list.currentRow()
-        order = [*range(row + 1, len(self._clips)), *range(row)]
-        following = next((index for index in order if self._clips[index].clip_id not in saved), None)
+        row = self.scans.currentRow()
+        order = [*range(row + 1, len(snapshot.clips)), *range(row)]
+        following = next((index for index in order if snapshot.clips[index].clip_id not in saved), None)
         if following is None:
-            self._say("Saved. Every clip is measured.", "muted")
+            self.side.say("Saved. Every scan is measured.", "muted")
         else:
             self.select_clip(following)
 
     def _on_not_saved(self, error: BaseException) -> None:
         self._prompt()
         if isinstance(error, StudyError):
-            self._say(str(error), "error")
+            self.side.say(str(error), "error")
         else:
             self._context.report(error)
 
+    def _on_not_followed(self, drawing: Drawing, sentence: str) -> None:
+        self._trouble = (drawing, sentence)
+        self._save_wanted = None
+        self.tools.refresh()
+        self._prompt()
+
+    # Copies and files
+
+    def _with_geometry(self, clip_id: str, then: Callable[[], None]) -> None:
+        """Go on once the pixels of a clip are known."""
+        study = self._study
+        if study is None:
+            return
+        if clip_id in self._geometries:
+            then()
+            return
+
+        def done(loaded: _Loaded) -> None:
+            self._geometries[clip_id] = geometry_of(loaded.clip)
+            then()
+
+        self._context.tasks.submit(partial(_load, study, clip_id), done)
+
+    def _take_over(self, clip: Clip, source: str, drawing: Drawing) -> None:
+        if self._loaded is None or self._current is None or self._current.clip_id != clip.clip_id:
+            return
+        # Shapes that were copied there and not looked at yet are still in the pixels they came from.
+        origin = self._copied_from.get((self._observer, source), self._geometries[source])
+        target = geometry_of(self._loaded.clip)
+        self.board.replace(drawing.for_other_clip(origin, target))
+        clips = self._snapshot.clips if self._snapshot is not None else []
+        number = next(index for index, item in enumerate(clips, start=1) if item.clip_id == source)
+        how = "" if origin.same_pixels(target) else ", in mm from the middle of the image"
+        self._context.message.emit(f"The shapes of scan {number} are taken over{how}: check them, then save.")
+
+    def _on_drawing_read(self, clip_id: str, drawing: Drawing, own: bool) -> None:
+        if self._current is None or self._current.clip_id != clip_id:
+            return
+        if own:
+            self.following.know(drawing.shapes)
+        self.board.replace(drawing)
+        self._context.message.emit("The drawing is loaded.")
+
+    # Position-time profiles
+
+    def _profile_key(self) -> object:
+        return (self._current.clip_id if self._current else "", self.board.drawing.profile_line)
+
+    def _profile(self) -> None:
+        """Read the line over time, while it is looked at."""
+        if not self.side.profiles_shown:
+            return
+        line, loaded, key = self.board.drawing.profile_line, self._loaded, self._profile_key()
+        if loaded is None or line is None:
+            self._profiled = None
+            self.side.profiles.set_images([], [], "Draw the edge line, or a y–t line of its own (I).")
+        elif key != self._profiled:
+            self._profiling.request(key, partial(clip_profiles, loaded.clip, line))
+
+    def _on_profiles(self, key: object, images: list[PositionTime]) -> None:
+        if _same_clip(key, self._profile_key()):
+            self._profiled = key
+            letters = [position_letter(place) for place in range(len(images))]
+            self.side.profiles.set_images(images, letters)
+
+    def _on_no_profiles(self, key: object, sentence: str) -> None:
+        if _same_clip(key, self._profile_key()):
+            self._profiled = key
+            self.side.profiles.set_images([], [], sentence)
+
+    # Frames
+
     def _on_frame(self, frame: int) -> None:
+        self.board.set_frame(frame)
         for panel in (self.panel, *self.arm_panels):
             panel.show_frame(frame)
-        times_s = self._loaded.clip.frame_times_s if self._loaded else np.zeros(0)
-        time_s = float(times_s[frame]) if frame < len(times_s) else None
-        self.snr_plot.set_cursor(time_s)
-        self.sharpness_plot.set_cursor(time_s)
+        times_s = self._loaded.clip.frame_times_s if self._loaded is not None else np.zeros(0)
+        self.side.set_cursor(float(times_s[frame]) if frame < len(times_s) else None)
 
     def _seek(self, time_s: float) -> None:
         if self._loaded is not None:
             self.clock.seek(int(np.argmin(np.abs(self._loaded.clip.frame_times_s - time_s))))
 
-    def _say(self, text: str, role: str) -> None:
-        say(self._status, text, role)
+    # Agreement
 
-
-class _Numbers(QFrame):
-    """Mean ± SD over time of every movie, and how large the shapes are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setProperty("role", "card")
-        self.setAccessibleName("Measurements")
-        self._grid = QGridLayout()
-        self._grid.setHorizontalSpacing(10)
-        self._grid.setVerticalSpacing(6)
-        self._grid.setColumnStretch(0, 0)
-        for column, name in enumerate(("", "SNR\ndB", "Sharpness\n1/mm", "10–90 %\nmm")):
-            heading = styled_label("muted", name)
-            heading.setAlignment(Qt.AlignmentFlag.AlignRight)
-            if name.startswith("SNR"):
-                heading.setToolTip(textwrap.fill(BACKGROUND_SNR_WARNING, 80))
-            self._grid.addWidget(heading, 0, column)
-            self._grid.setColumnStretch(column, 1 if column else 0)
-        self._cells: list[list[QLabel]] = []
-        self._sizes = styled_label("muted")
-        self._sizes.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(16, 12, 16, 12)
-        layout.setSpacing(10)
-        layout.addLayout(self._grid)
-        layout.addWidget(self._sizes)
-        self.show_results([], (1.0, 1.0))
-
-    def texts(self) -> list[list[str]]:
-        """The rows of the table as shown."""
-        return [[cell.text() for cell in row] for row in self._cells]
-
-    @property
-    def sizes(self) -> str:
-        """The line with pixel counts and length."""
-        return self._sizes.text()
-
-    def show_results(self, results: Sequence[ArmMeasurement], spacing_mm: tuple[float, float]) -> None:
-        """Fill the table; without results its rows show dashes."""
-        self._make_rows(max(len(results), 3))
-        for index, row in enumerate(self._cells):
-            result = results[index] if index < len(results) else None
-            row[0].setText(position_letter(index))
-            row[1].setText(_mean_sd(result.snr if result else None, 1))
-            row[2].setText(_mean_sd(result.sharpness if result else None, 3))
-            row[3].setText(_mean_sd(result.width if result else None, 1))
-        if not results:
-            self._sizes.setText("Mean ± SD over time\nNo region drawn yet")
+    def _compare(self, first: str, second: str) -> None:
+        study, snapshot = self._study, self._snapshot
+        if study is None or snapshot is None or not first or not second:
             return
-        first = results[0]
-        area = spacing_mm[0] * spacing_mm[1] / 100
-        sizes = [
-            f"{name} {pixels} px, {pixels * area:.1f} cm²"
-            for name, pixels in (("Signal", first.signal_pixels), ("Air", first.background_pixels))
-            if pixels
-        ]
-        window = "all frames" if first.window_s is None else f"the first {first.window_s:g} s"
-        line = f"   ·   Line {first.line_length_mm:.1f} mm" if first.line_length_mm else ""
-        regions = "   ·   ".join(sizes) or "No region drawn yet"
-        self._sizes.setText(f"Mean ± SD over {window}{line}\n{regions}")
+        observer, done = self._observer, len(self._saved())
+        if snapshot.phase == "reading" and done < len(snapshot.clips):
+            who = observer or "the observer named on the page"
+            self.agreement.show_sentence(
+                f"Shown as soon as {who} has measured every scan ({done} of {len(snapshot.clips)} so far): "
+                "who knows where two measurers differ does not draw independently."
+            )
+            return
+        self.agreement.show_sentence("Comparing …")
+        self._comparing.request((first, second), partial(_compare, study, first, second))
 
-    def _make_rows(self, count: int) -> None:
-        while len(self._cells) > count:
-            for cell in self._cells.pop():
-                self._grid.removeWidget(cell)
-                cell.deleteLater()
-        while len(self._cells) < count:
-            index = len(self._cells)
-            row = [QLabel() for _ in range(4)]
-            row[0].setStyleSheet(f"font-weight: 600; color: {ARM_COLOURS[index % len(ARM_COLOURS)]};")
-            for column, cell in enumerate(row):
-                cell.setAlignment(Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft)
-                self._grid.addWidget(cell, index + 1, column)
-            self._cells.append(row)
+    def _on_compared(self, names: tuple[str, str], found: Repeatability) -> None:
+        if names == (self.agreement.first.currentText(), self.agreement.second.currentText()):
+            self.agreement.show_result(found)
+
+
+def _look(study: Study) -> _Snapshot:
+    """Read what the page needs of a study."""
+    window_s = study.protocol.measurement_window_s
+    return _Snapshot(study.role, study.phase, study.clips, study.measurements, window_s)
 
 
 def _load(study: Study, clip_id: str) -> _Loaded:
@@ -730,19 +954,42 @@ def _load(study: Study, clip_id: str) -> _Loaded:
     return _Loaded(clip, np.ascontiguousarray(clip.movies.mean(axis=0, dtype=np.float32)))
 
 
-def _curves(times_s: NDArray[np.float64], series: Sequence[NDArray[np.float64] | None]) -> list[Curve]:
-    """One curve a movie, as far as measured."""
+def _compare(study: Study, first: str, second: str) -> Repeatability:
+    """Compare two observers, or one with themselves. Raises StudyError."""
+    if second == REPEATED:
+        sets = repeated_sets(study, first)
+        names = (f"{first}, first", f"{first}, latest")
+    else:
+        sets, names = (latest_set(study, first), latest_set(study, second)), (first, second)
+    common = sorted(sets[0].keys() & sets[1].keys())
+    sizes = {clip_id: study.load_movies(clip_id).movies.shape[1:] for clip_id in common}
+    shapes = {clip_id: (size[0], size[1], size[2]) for clip_id, size in sizes.items()}
+    return compare_sets(names, *sets, image_shapes=shapes)
+
+
+def _same_clip(key: object, present: object) -> bool:
+    """Whether a result is of the clip that is shown; older shapes of it are shown until newer ones come."""
+    return isinstance(key, tuple) and isinstance(present, tuple) and key[0] == present[0]
+
+
+def _warning_words(results: list[ArmMeasurement]) -> list[str]:
+    """Warnings of all movies; one that not all of them share names the panels."""
+    found: dict[str, list[str]] = {}
+    for place, result in enumerate(results):
+        for text in result.warnings:
+            found.setdefault(text, []).append(position_letter(place))
     return [
-        Curve(position_letter(index), times_s, values, QColor(ARM_COLOURS[index]), ARM_DASHES[index])
-        for index, values in enumerate(series)
-        if values is not None
+        text if len(letters) == len(results) else f"{', '.join(letters)}: {text}"
+        for text, letters in found.items()
     ]
 
 
-def _mean_sd(summary: tuple[float, float, int, int] | None, digits: int) -> str:
-    if summary is None:
-        return "–"
-    mean, sd = summary[:2]
-    if not np.isfinite(mean):
-        return "–"
-    return f"{mean:.{digits}f} ± {sd:.{digits}f}" if np.isfinite(sd) else f"{mean:.{digits}f}"
+def _followed_words(shapes: TimedShapes) -> str:
+    motion = shapes.motions.get("signal")
+    if motion is None or not motion.match:
+        return ""
+    return (
+        f"The region is followed from frame {motion.reference_frame + 1} over up to "
+        f"{motion.largest_px:.1f} pixels; correlation at least {min(motion.match):.2f}, "
+        f"{min(motion.distinctness):.2f} above any other place."
+    )

@@ -93,6 +93,10 @@ class SeriesPlot(QWidget):
         self._curves: list[Curve] = []
         self._cursor_s: float | None = None
         self._note = ""
+        self._marks_s: tuple[float, ...] = ()
+        self._span_s: tuple[float, float] | None = None
+        self._value_range = (0.0, 1.0)
+        self._time_range = (0.0, 1.0)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """A size that leaves room for three labelled lines."""
@@ -107,6 +111,18 @@ class SeriesPlot(QWidget):
         """Draw these curves; without any, `note` says what is missing."""
         self._curves = list(curves)
         self._note = note
+        self._value_range = _value_range(self._curves)
+        self._time_range = _time_range(self._curves)
+        self.update()
+
+    def set_marks(self, times_s: Sequence[float]) -> None:
+        """Mark times in seconds by a dotted line (frames in which a shape changes)."""
+        self._marks_s = tuple(times_s)
+        self.update()
+
+    def set_span(self, span_s: tuple[float, float] | None) -> None:
+        """Darken what lies outside these times in seconds (what does not count); None darkens nothing."""
+        self._span_s = span_s
         self.update()
 
     def set_cursor(self, time_s: float | None) -> None:
@@ -117,22 +133,11 @@ class SeriesPlot(QWidget):
 
     def value_range(self) -> tuple[float, float]:
         """Ends of the vertical axis."""
-        finite = [curve.values[np.isfinite(curve.values)] for curve in self._curves]
-        values = np.concatenate(finite) if finite else np.empty(0)
-        if values.size == 0:
-            return 0.0, 1.0
-        low, high = float(values.min()), float(values.max())
-        # A flat curve gets an axis of one percent of its value around it, or of one unit at zero.
-        margin = 0.06 * (high - low) or 0.01 * abs(high) or 0.5
-        return low - margin, high + margin
+        return self._value_range
 
     def time_range(self) -> tuple[float, float]:
         """Ends of the horizontal axis in seconds."""
-        times = [curve.times_s for curve in self._curves if curve.times_s.size]
-        if not times:
-            return 0.0, 1.0
-        start, stop = min(float(each[0]) for each in times), max(float(each[-1]) for each in times)
-        return (start, stop) if stop > start else (start, start + 1.0)
+        return self._time_range
 
     def to_widget(self, time_s: float, value: float) -> QPointF:
         """Where a time and a value lie in this widget."""
@@ -173,6 +178,7 @@ class SeriesPlot(QWidget):
             )
             return
         self._draw_axes(painter)
+        self._draw_span_and_marks(painter)
         self._draw_curves(painter)
         self._draw_legend(painter)
 
@@ -209,13 +215,30 @@ class SeriesPlot(QWidget):
             unit = " s" if time_s == times[-1] else ""
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, f"{time_s:.{decimals}f}{unit}")
 
+    def _draw_span_and_marks(self, painter: QPainter) -> None:
+        area = self._area()
+        if self._span_s is not None:
+            ends = (self.to_widget(time_s, 0.0).x() for time_s in self._span_s)
+            left, right = (min(max(x, area.left()), area.right()) for x in ends)
+            for rectangle in (
+                QRectF(area.left(), area.top(), left - area.left(), area.height()),
+                QRectF(right, area.top(), area.right() - right, area.height()),
+            ):
+                painter.fillRect(rectangle, QColor(0, 0, 0, 120))
+        painter.setPen(QPen(QColor(theme.MUTED), 1, Qt.PenStyle.DotLine))
+        for time_s in self._marks_s:
+            x = self.to_widget(time_s, 0.0).x()
+            painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()))
+
     def _draw_curves(self, painter: QPainter) -> None:
         for curve in self._curves:
             painter.setPen(QPen(curve.colour, 1.8, curve.dash))
+            area, (start, stop), (low, high) = self._area(), self._time_range, self._value_range
+            across = area.left() + (curve.times_s - start) / (stop - start) * area.width()
+            down = area.bottom() - (curve.values - low) / (high - low) * area.height()
             for run in _finite_runs(curve.values):
-                points = [
-                    self.to_widget(float(curve.times_s[index]), float(curve.values[index])) for index in run
-                ]
+                places = zip(across[run].tolist(), down[run].tolist(), strict=True)
+                points = [QPointF(x, y) for x, y in places]
                 if len(points) == 1:
                     painter.drawPoint(points[0])
                 painter.drawPolyline(QPolygonF(points))
@@ -238,6 +261,25 @@ class SeriesPlot(QWidget):
                 QPointF(right - width - 28, box.center().y()), QPointF(right - width - 6, box.center().y())
             )
             right -= width + 40
+
+
+def _value_range(curves: Sequence[Curve]) -> tuple[float, float]:
+    finite = [curve.values[np.isfinite(curve.values)] for curve in curves]
+    values = np.concatenate(finite) if finite else np.empty(0)
+    if values.size == 0:
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    # A flat curve gets an axis of one percent of its value around it, or of one unit at zero.
+    margin = 0.06 * (high - low) or 0.01 * abs(high) or 0.5
+    return low - margin, high + margin
+
+
+def _time_range(curves: Sequence[Curve]) -> tuple[float, float]:
+    times = [curve.times_s for curve in curves if curve.times_s.size]
+    if not times:
+        return 0.0, 1.0
+    start, stop = min(float(each[0]) for each in times), max(float(each[-1]) for each in times)
+    return (start, stop) if stop > start else (start, start + 1.0)
 
 
 def _decimals(values: Sequence[float]) -> int:

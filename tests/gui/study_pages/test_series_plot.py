@@ -74,3 +74,22 @@ def _plot(qtbot: QtBot, values: np.ndarray, times_s: np.ndarray) -> SeriesPlot:
     plot.resize(400, 200)
     plot.set_curves([Curve("A", times_s, values, RED)])
     return plot
+
+
+def test_what_does_not_count_is_darkened_and_changes_are_marked(qtbot: QtBot) -> None:
+    """The line of an axis is darker outside the span; a mark stands at its time."""
+    plot = _plot(qtbot, np.array([0.0, 1.0]), np.array([0.0, 10.0]))
+    tick = plot.to_widget(0.0, 0.5).toPoint().y()
+
+    def lightness(time_s: float, y: int) -> int:
+        image = plot.grab().toImage()
+        x = plot.to_widget(time_s, 0.0).toPoint().x()
+        return max(QColor(image.pixel(x, row)).lightness() for row in range(y - 1, y + 2))
+
+    before = lightness(8.0, tick)
+    plot.set_span((2.0, 6.0))
+    assert lightness(8.0, tick) < 0.75 * before
+    assert lightness(3.0, tick) == before
+    plain = lightness(3.0, tick - 20)
+    plot.set_marks([3.0])
+    assert max(lightness(3.0, tick - 20 + step) for step in range(4)) > plain
