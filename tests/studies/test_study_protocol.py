@@ -404,7 +404,9 @@ def rewrite_last(study: Study, payload: dict[str, Any]) -> None:
     """Replace the payload of the last event, chain and anchor included: only for tests can do that."""
     last = study.events[-1]
     text = canonical_json(payload)
-    digest = study_log.event_hash(last.sequence, last.time_utc, last.kind, last.actor, text, last.previous_hash)
+    digest = study_log.event_hash(
+        last.sequence, last.time_utc, last.kind, last.actor, text, last.previous_hash
+    )
     database = sqlite3.connect(study.folder / "events.sqlite3")
     trigger = database.execute("SELECT sql FROM sqlite_master WHERE name = 'events_refuse_update'").fetchone()
     database.execute("DROP TRIGGER events_refuse_update")
