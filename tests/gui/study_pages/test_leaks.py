@@ -1,4 +1,4 @@
-"""No hint of a method in the whole window while a study is blinded, whatever the reader opens, copies or greps.
+"""No hint of a method in the whole window while a study is blinded, whatever the reader opens or copies.
 
 The pages Data and Reconstruct speak of methods in general and of raw files, which is their purpose; nothing
 of theirs belongs to the study that is read. Every other widget, shown or not, is walked on every page and at
