@@ -54,7 +54,7 @@ class Job:
         movies: movie files by method, as they become ready.
         seconds: time of each step in seconds, by method; of a movie from the cache, those of its computation.
         cached: methods whose movies were computed before.
-        result: the worker's result event.
+        result: the worker's result event; before it, under "files" the replicas that are ready.
         message: why it failed, in one sentence.
         hint: what to do about it.
         cancel_asked: whether the user wants it stopped.
@@ -432,6 +432,9 @@ class _Lane(QObject):
             if event.get("cached"):
                 job.cached.add(method)
             self._manager.movie_ready.emit(job.job_id, method, path)
+        elif kind == "replicas":
+            # What is ready stays, should the job fail or be cancelled later.
+            job.result.setdefault("files", {})[str(event["method"])] = str(event["path"])
         elif kind == "frame":
             self._manager.live_image.emit(job.job_id, event)
             return

@@ -98,9 +98,8 @@ def open_reader_package(
         return open_package(path, working_folder(package_info(path).package_id))
 
     def done(study: Study) -> None:
-        # First, so that a package that was finished, and whose response was not written, is answered now.
-        context.reader_package = ReaderPackage(context, study, path.absolute())
         context.set_study(study)
+        context.reader_package = ReaderPackage(context, study, path.absolute())
         on_open(study.person)
 
     context.run_study_task(unpack, done, on_failed)

@@ -41,7 +41,7 @@ FIELDS: Mapping[str, str] = {
     "format": "",
     "name": "The study's name; readers see it, so it must not name a method.",
     "arms": "Methods compared, 2 to 6. Secret until unblinding: keep this file away from the readers.",
-    "seed": "Of the readers' schedules; null: drawn at random. As secret as the arms.",
+    "seed": "Of the readers' schedules; null: drawn at random (best: readers can find a short one).",
     "readers": "Who will read; another name gets another order.",
     "endpoints": f"Of {', '.join(ENDPOINTS)}; the first is the primary one.",
     "strata": f"Results are tabulated and positions balanced within each combination of {', '.join(STRATA)}.",

@@ -204,7 +204,9 @@ class SqliteDatabase(Database):
     def require(self) -> None:
         """Raise StudyError when there is no such file."""
         if not self.path.is_file():
-            raise StudyError(f"The event log '{self.path}' does not exist.")
+            raise StudyError(
+                f"The event log '{self.path}' does not exist: connect its disk again, or restore it."
+            )
 
     def create(self) -> None:
         """Make the file. Raises StudyError when it exists or cannot be made."""
@@ -226,7 +228,8 @@ class SqliteDatabase(Database):
             raise StudyError(f"The event log '{self.path}' cannot be made: {error.orig}.") from error
 
     def connect(self, *, write: bool) -> Connection:
-        """Open the file; for writing, wait for the lock. Raises DBAPIError."""
+        """Open the file; for writing, wait for the lock. Raises DBAPIError; StudyError when it is gone."""
+        self.require()  # SQLite would make an empty one in its place
         connection = self.engine.connect().execution_options(write=write)
         try:
             connection.begin()

@@ -4,7 +4,8 @@ A package (`*.blindcine`) is a ZIP file, stored without compression and without 
 `package.json` (the manifest: open protocol, one reader's schedule, clips and the SHA-256 of their movies),
 `signing.key` (Ed25519) and `movies/<opaque id>.h5`: grey values as readers see them. Rules: no entry names a
 method, a raw file or another reader; the movies of a clip have one size; nothing is ordered by anything but
-random ids; there is no key that opens who is who.
+random ids; there is no key that opens who is who. The schedule, which says what comes twice, is veiled: an
+archive program does not show it, but the key is in this program.
 """
 
 from __future__ import annotations
@@ -173,6 +174,8 @@ def open_package(path: Path, folder: Path) -> Study:
         StudyError: when the file is no sound package, or the folder holds something else.
     """
     manifest = _reading(path, _manifest)
+    if StudyFolder(folder).has_log:
+        return _resumed(folder, manifest["package_id"])
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Of two windows one unpacks. What a killed one left half done is in nobody's hands then.
@@ -287,13 +290,14 @@ def save_response(study: Study, path: Path) -> int:
 
     Args:
         study: an opened package.
-        path: the file to write; a file that is there is replaced.
+        path: the file to write; an earlier response of this reading is replaced.
 
     Returns:
         How many rankings are in it.
 
     Raises:
-        StudyError: when the study is no package, its key is missing, or the file cannot be written.
+        StudyError: when the study is no package, its key is missing, the file holds the answers of another
+            reading, or it cannot be written.
     """
     response = study.unsigned_response()
     try:
@@ -302,8 +306,22 @@ def save_response(study: Study, path: Path) -> int:
         raise StudyError(
             f"'{KEY_NAME}' of the package cannot be read: copy it from the package file again."
         ) from error
+    _refuse_to_replace(path, response)
     response.signed(key).save(path)
     return sum(event.kind == "ranking_committed" for event in response.events)
+
+
+def _refuse_to_replace(path: Path, response: Response) -> None:
+    """Raise StudyError when a file holds what was answered in another package, or in another copy of it."""
+    try:
+        there = Response.parse(path.read_bytes(), path.name)
+    except (OSError, StudyError):
+        return  # nothing is there, or nothing that holds answers
+    if (there.package_id, there.copy_id) != (response.package_id, response.copy_id):
+        raise StudyError(
+            f"'{path}' holds the answers of another package, or of this one read elsewhere: choose another "
+            "name, and send both."
+        )
 
 
 def merge_response(study: Study, path: Path) -> MergeSummary:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.commands.evaluation_tests import DECIDING, IN_WORDS, UNITS, EvaluationTest, paragraphs
 from app.commands.times import REFERENCE_METHOD, MovieTimes, ratio_to_reference
+from studies.latex import escaped
 
 if TYPE_CHECKING:
     from recon_backend.evaluation import Score, SummaryRow
@@ -50,21 +51,6 @@ _CSV_COLUMNS = (
     "reconstruction_s_median",
     "ratio_to_compressed_sensing",
 )
-_LATEX_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "χ": r"$\chi$",
-    "²": r"\textsuperscript{2}",
-    "λ": r"$\lambda$",
-}
 
 
 @dataclass
@@ -379,8 +365,3 @@ def _latex_table(
 
 def _split_words(split: str, kind: str) -> str:
     return "validation split" if split != "all" and kind != "scan" else "all data sets"
-
-
-def escaped(text: str) -> str:
-    """Text as LaTeX prints it."""
-    return "".join(_LATEX_ESCAPES.get(character, character) for character in text)

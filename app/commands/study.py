@@ -53,7 +53,12 @@ def register(subparsers: SubParsers[argparse.ArgumentParser]) -> None:
     step.add_argument(
         "--arms", type=_names, metavar="A,B,C", help="methods to compare (default: the paper's three)"
     )
-    step.add_argument("--seed", type=int, help="seed of the readers' schedules (default: drawn at random)")
+    step.add_argument(
+        "--seed",
+        type=int,
+        help="seed of the readers' schedules (default: drawn at random; a reader can find a short one by "
+        "trying, and with it which panels of different clips belong together)",
+    )
     step.add_argument(
         "--protocol", type=Path, metavar="FILE", help="take everything from a protocol file (see `design`)"
     )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt
@@ -26,6 +27,7 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
+    QSizePolicy,
     QSplitter,
     QStackedWidget,
     QVBoxLayout,
@@ -42,6 +44,7 @@ from app.widgets.elements import styled_label
 from app.widgets.export_button import ExportButton, MovieFile
 from app.widgets.job_list import JobList
 from app.widgets.live_view import LiveView
+from app.widgets.noise_view import CHECKED_STYLE, NoiseView
 from app.widgets.panel_row import PanelRow
 
 _SIDE_WIDTH = 260
@@ -106,6 +109,16 @@ class ReconstructPage(QWidget):
         self.save_button = QPushButton(theme.icon("save"), " Save movies…")
         self.save_button.clicked.connect(self._save)
         self.export_button = ExportButton(context, self._movies_to_export, self._grid_to_export)
+        self.noise = NoiseView(context, self._noise_requests)
+        self.noise_button = QPushButton("Noise…")
+        self.noise_button.setProperty("role", "small")
+        self.noise_button.setCheckable(True)
+        self.noise_button.setStyleSheet(CHECKED_STYLE)
+        self.noise_button.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Expanding)
+        self.noise_button.setToolTip(
+            "Measure noise and SNR by reconstructing with added noise; again: the movies"
+        )
+        self.noise_button.clicked.connect(self._show_noise)
         self.live = LiveView(context.jobs)
         self.live.running_changed.connect(self._on_live_changed)
         self.live.failed.connect(context.error)
@@ -142,11 +155,13 @@ class ReconstructPage(QWidget):
     def on_hidden(self) -> None:
         """Pause the movies."""
         self.row.clock.pause()
+        self.noise.row.clock.pause()
         self.live.stop()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         """Playback by keyboard."""
-        if not self.row.handle_key(event):
+        keys = self.noise if self.noise_shown else self.row
+        if not keys.handle_key(event):
             super().keyPressEvent(event)
 
     def selected_scans(self) -> list[SessionScan]:
@@ -191,7 +206,11 @@ class ReconstructPage(QWidget):
         layout.addWidget(self.cache_box)
         layout.addWidget(self.options_button)
         layout.addSpacing(12)
-        layout.addWidget(self.start_button)
+        start = QHBoxLayout()
+        start.setSpacing(6)
+        start.addWidget(self.start_button, 1)
+        start.addWidget(self.noise_button)
+        layout.addLayout(start)
         layout.addSpacing(8)
         layout.addWidget(styled_label("muted", "Live, at the scanner's pace"))
         layout.addWidget(self.live_method_box)
@@ -213,6 +232,7 @@ class ReconstructPage(QWidget):
         self._stack = QStackedWidget()
         self._stack.addWidget(self.row)
         self._stack.addWidget(self.live)
+        self._stack.addWidget(self.noise)
         column.addWidget(self._stack, 1)
         jobs = QFrame()
         jobs.setProperty("role", "card")
@@ -304,6 +324,8 @@ class ReconstructPage(QWidget):
         self.save_button.setEnabled(scan is not None and bool(scan.movies))
         self.export_button.setEnabled(self.export_button.running or self.save_button.isEnabled())
         self._refresh_live()
+        self.noise_button.setEnabled(scan is not None and scan.state == "ready")
+        self.noise.refresh_requests()
 
     def _offer_models(self, name: str, samplings: set[str]) -> None:
         """Offer a network's models where more than one fits the scans that are selected."""
@@ -382,15 +404,57 @@ class ReconstructPage(QWidget):
 
     def _on_live_changed(self, running: bool) -> None:
         self.row.clock.pause()
+        self.noise.row.clock.pause()
         self._stack.setCurrentWidget(self.live if running else self.row)
+        self.noise_button.setChecked(False)
         self._refresh_live()
+
+    # Noise
+
+    @property
+    def noise_shown(self) -> bool:
+        """Whether the noise is shown in the place of the movies."""
+        return self._stack.currentWidget() is self.noise
+
+    def _show_noise(self, shown: bool) -> None:
+        self.live.stop()
+        for row in (self.row, self.noise.row):
+            row.clock.pause()
+        self._stack.setCurrentWidget(self.noise if shown else self.row)
+        self.noise_button.setChecked(shown)
+        if shown:
+            self.noise.show_scan(self._current_scan())
+        if self.isVisible():
+            (self.noise if shown else self).row.clock.play()
+
+    def _noise_requests(self) -> list[tuple[SessionScan, dict[str, Any]]]:
+        """What the worker is to be asked for each selected scan; scans that no method suits are left out."""
+        scans = [scan for scan, item in self._items.items() if item.isSelected() and scan.state == "ready"]
+        return [
+            (scan, self._request(scan, methods)) for scan in scans if (methods := self._methods_for(scan))
+        ]
 
     # Jobs
 
+    def _methods_for(self, scan: SessionScan) -> list[str]:
+        offered = self._context.methods.names(scan.sampling)
+        return [name for name in self.chosen_methods() if name in offered]
+
+    def _request(self, scan: SessionScan, methods: Sequence[str]) -> dict[str, Any]:
+        """What is asked of the worker for a scan, whatever is done with it."""
+        models = self._chosen_models(methods)
+        return {
+            "path": scan.path,
+            "methods": list(methods),
+            "device": self.device_box.currentData(),
+            "options": {**self.options, **({"models": list(models.values())} if models else {})},
+        }
+
     def _start(self) -> None:
+        if self.noise_shown:
+            self._show_noise(False)
         for scan in self.selected_scans():
-            offered = self._context.methods.names(scan.sampling)
-            methods = [name for name in self.chosen_methods() if name in offered]
+            methods = self._methods_for(scan)
             if not methods:
                 self._context.error.emit(
                     f"None of the chosen methods reconstructs {scan.sampling} data ({scan.name})."
@@ -400,13 +464,10 @@ class ReconstructPage(QWidget):
             out = self._context.scratch_folder / f"scan-{id(scan)}"
             out.mkdir(exist_ok=True)
             request = {
+                **self._request(scan, methods),
                 "command": "reconstruct",
-                "path": scan.path,
-                "methods": methods,
                 "out": out,
-                "device": self.device_box.currentData(),
                 "cache": self.cache_box.isChecked(),
-                "options": {**self.options, **({"models": list(models.values())} if models else {})},
             }
             scan.reconstruction = self._context.jobs.submit(
                 request, label=scan.name, on_finished=partial(self._on_finished, scan)
@@ -469,6 +530,8 @@ class ReconstructPage(QWidget):
             self.live.stop()
         self._shown_scan = scan
         self._refresh_controls()
+        if self.noise_shown:
+            self.noise.show_scan(scan)
         if scan is None:
             self._heading.setText("No scan selected")
             self._facts.setText("")
@@ -535,7 +598,7 @@ class ReconstructPage(QWidget):
         self._show_cautions(scan, methods)
         if scan.reconstruction is not None:
             self._on_job_changed(self._context.jobs.job(scan.reconstruction))
-        if self.isVisible():
+        if self.row.isVisible():
             self.row.clock.play()
 
     def _show_cautions(self, scan: SessionScan, methods: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ from app.widgets.elements import styled_label
 REFERENCE_METHOD = "compressed_sensing"
 """The method that the times of the others are compared with, as in the paper's Table S1."""
 
+_LISTED = ("reconstruct", "replicas")
 _SECONDS_PER_MINUTE = 60
 _LEAST_TEXT_WIDTH = 90
 _STATE_ICONS = {
@@ -310,7 +311,7 @@ class JobList(QWidget):
         return QSize(400, 190)
 
     def _add(self, job: Job) -> None:
-        if job.command != "reconstruct":
+        if job.command not in _LISTED:
             return
         row = JobRow(job, self._jobs, self._methods)
         self._rows[job.job_id] = row

@@ -16,7 +16,7 @@ import numpy as np
 from studies.errors import StudyError
 from studies.names import method_label
 from studies.report import figures
-from studies.report.analysis import ENDPOINTS, RANK, Analysis, stratum_title
+from studies.report.analysis import ENDPOINTS, Analysis, stratum_title
 from studies.report.tables import RankingRow
 from studies.report.wording import p_equals
 from studies.statistics.pairs import nemenyi_critical_difference
@@ -274,8 +274,3 @@ def panels_of(study: Study, analysis: Analysis, progress: Callable[[str, float],
             )
         )
     return made
-
-
-def primary_label(analysis: Analysis) -> str:
-    """How the primary endpoint is called."""
-    return ENDPOINTS.get(analysis.primary, RANK).label

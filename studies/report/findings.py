@@ -375,8 +375,3 @@ def _legend(analysis: Analysis, marking: Marking) -> str:
         f"Mean ± SD over clips; of ranks over clips and readers (mid-ranks, 1 = best). SNR in dB, edge "
         f"sharpness ES and its SD over time STD-ES in 1/mm. {signs} (p ≤ {analysis.tables.alpha:g}, {test})."
     )
-
-
-def effect_sentence(pair: Mapping[str, Any], digits: int) -> str:
-    """The shift of a pair with its interval: the Hodges–Lehmann estimate."""
-    return number_text(pair.get("hodges_lehmann"), digits, signed=True)

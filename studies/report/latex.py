@@ -5,41 +5,9 @@ The file is a fragment for `\input` and needs the package booktabs.
 
 from __future__ import annotations
 
+from studies.latex import escaped
 from studies.report.analysis import ENDPOINTS, Analysis
 from studies.report.findings import PaperTable, paper_tables
-
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "−": r"$-$",
-    "×": r"$\times$",
-    "≤": r"$\leq$",
-    "∞": r"$\infty$",
-    "α": r"$\alpha$",
-    "–": "--",
-    "’": "'",
-    "“": "``",
-    "”": "''",
-    "†": r"\textdagger{}",
-    "‡": r"\textdaggerdbl{}",
-    "§": r"\S{}",
-    "¶": r"\P{}",
-    "*": r"\textasteriskcentered{}",
-}
-
-
-def escaped(text: str) -> str:
-    """Text for LaTeX; letters beyond ASCII stay as they are (LaTeX reads UTF-8)."""
-    return "".join(_ESCAPES.get(sign, sign) for sign in text)
 
 
 def document(analysis: Analysis) -> str:

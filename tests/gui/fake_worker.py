@@ -1,7 +1,8 @@
 """A worker that speaks the protocol and reconstructs nothing: its movies are moving discs.
 
 What it does with a file is told by the file's name: "bad" cannot be read, "crash" ends the process, "hang"
-ignores a cancel, "slow" takes twenty times as long, "cached" has all movies but the first from a cache. So
+ignores a cancel, "slow" takes twenty times as long, "cached" has all movies but the first from a cache. Its
+replicas are the disc with white noise, twice as much in each further method; "silent" has no noise scan. So
 the window's side of the protocol is tested without TensorFlow.
 """
 
@@ -52,6 +53,39 @@ def write_movie(path: Path, method: str, frames: int) -> None:
         file.attrs["pixel_spacing_mm"] = (2.0, 2.0)
         file.attrs["frame_times_s"] = times_s
         file.attrs["provenance"] = json.dumps({"method": method})
+
+
+def write_replicas(path: Path, method: str, number: int, request: dict[str, Any]) -> None:
+    """Write replicas of the method's movie: mean and SD of all pixels, all values of the region."""
+    import h5py
+    import numpy as np
+
+    write_movie(path, method, FRAMES)
+    with h5py.File(path, "r+") as file:
+        signal = file["movie"][()]
+        times_s = file.attrs["frame_times_s"]
+        del file["movie"]
+        noise = np.random.default_rng(request["seed"]).normal(
+            0, 0.01 * 2**number, (request["count"], *signal.shape)
+        )
+        values = (signal + noise).astype(np.float32)
+        sd = values.std(axis=0, ddof=1)
+        snr_db = 20 * np.log10(signal / sd)
+        images = {"signal": signal, "mean": values.mean(axis=0), "sd": sd, "snr_db": snr_db}
+        for name, image in images.items():
+            file[name] = image.astype(np.float32)
+        regions = file.create_group("regions")
+        if "regions" in request:
+            with np.load(request["regions"]) as masks:
+                for name, mask in masks.items():
+                    group = regions.create_group(name)
+                    group["mask"] = np.broadcast_to(mask, signal.shape)
+                    group["signal"] = signal[:, mask]
+                    group["values"] = values[:, :, mask]
+        file.attrs["format"] = "blindcine-replicas-1"
+        file.attrs["count"] = request["count"]
+        file.attrs["pixel_spacing_mm"] = (2.0, 2.0)
+        file.attrs["frame_times_s"] = times_s
 
 
 def summary(path: Path) -> dict[str, Any]:
@@ -125,12 +159,16 @@ class Worker:
         elif request["command"] == "preview":
             write_movie(Path(request["out"]), "gridded", FRAMES)
             emit(event="result", id=identifier, path=request["out"])
+        elif request["command"] == "replicas" and "silent" in path.stem:
+            hint = "Scan it again."
+            emit(event="error", id=identifier, code="data", message="There is no noise scan.", hint=hint)
         else:
             self.reconstruct(identifier, path, request)
 
     def reconstruct(self, identifier: str, path: Path, request: dict[str, Any]) -> None:
         """Pretend."""
         steps = 10
+        files: dict[str, str] = {}
         for number, method in enumerate(request["methods"]):
             for step in range(steps):
                 if identifier in self.cancelled and "hang" not in path.stem:
@@ -149,11 +187,16 @@ class Worker:
                     os._exit(3)
                 time.sleep(STEP_S * (20 if "slow" in path.stem or "hang" in path.stem else 1))
             out = Path(request["out"]) / f"{path.stem}_{method}.h5"
+            if request["command"] == "replicas":
+                files[method] = str(out)
+                write_replicas(out, method, number, request)
+                emit(event="replicas", id=identifier, method=method, path=str(out), seconds_per_replica=0.1)
+                continue
             write_movie(out, method, FRAMES)
             seconds = {"reading": 0.2, "reconstruction": 0.25 if number else 1.25}
             cached = "cached" in path.stem and number > 0
             emit(event="movie", id=identifier, method=method, path=str(out), seconds=seconds, cached=cached)
-        emit(event="result", id=identifier)
+        emit(event="result", id=identifier, files=files)
 
 
 if __name__ == "__main__":

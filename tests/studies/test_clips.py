@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -119,3 +120,36 @@ def test_unsound_movies_are_refused(write_movie: MovieWriter, tmp_path: Path) ->
         with pytest.raises(StudyError, match=message) as caught:
             clips.read_movie(path)
         assert f"'{path.name}'" in str(caught.value)
+
+
+def test_a_single_frame_shares_no_moment(write_movie: MovieWriter) -> None:
+    """It has no frame time, so nothing tells whether it is the same moment."""
+    whole = clips.read_movie(write_movie("whole.h5", numbered(range(6))))
+    single = clips.read_movie(write_movie("single.h5", numbered(range(1))))
+    for movies in ([whole, single], [single, whole], [single, single]):
+        with pytest.raises(StudyError, match="share 0 frame times"):
+            clips.align(movies)
+
+
+def test_clips_longer_than_a_file_can_hold_are_refused() -> None:
+    times = 0.01 * np.arange(clips.MAXIMUM_FRAMES + 1)
+    frames = np.ones((len(times), 1, 1), np.float32)
+    movie = clips.ClipMovie(frames, (1.0, 1.0), times, {}, "long.h5")
+    with pytest.raises(StudyError, match="at most 8000 frames, not 8001: cut the scan"):
+        clips.align([movie, movie])
+    kept = replace(movie, frames=frames[:-1], frame_times_s=times[:-1])
+    assert len(clips.align([movie, kept])[0].frames) == clips.MAXIMUM_FRAMES
+
+
+def test_provenance_that_is_no_table_is_refused(write_movie: MovieWriter) -> None:
+    path = write_movie("list.h5")
+    with h5py.File(path, "a") as file:
+        file.attrs["provenance"] = '["dl_natural"]'
+    with pytest.raises(StudyError, match=r"provenance of the movie 'list\.h5' is not a table"):
+        clips.read_movie(path)
+
+
+def test_a_copy_that_the_disk_refuses_is_named(write_movie: MovieWriter, tmp_path: Path) -> None:
+    movie = clips.read_movie(write_movie("a.h5"))
+    with pytest.raises(StudyError, match=r"'7f\.h5' cannot be written: No such file"):
+        clips.write_blinded(tmp_path / "gone" / "7f.h5", movie)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from studies.errors import StudyError
 from studies.folder import StudyFolder
+from studies.study import Study
+from tests.studies.conftest import StudyMaker
 
 KEY = b"k" * 32
 
@@ -135,3 +138,45 @@ def test_a_clip_without_movies_is_named(tmp_path: Path) -> None:
     folder = make(tmp_path / "study")
     with pytest.raises(StudyError, match="Clip 'abc' has no movies yet"):
         folder.load_movies("abc", {})
+
+
+def test_what_does_not_belong_among_the_movies_does_not_keep_the_study_closed(
+    make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder, a file that another program holds open, and no movies at all: each must be met somewhere."""
+    study = make_study(scans=2, readers=["Anna"])
+    movies = study.folder / "movies"
+    (movies / "folder").mkdir()
+    (movies / "Thumbs.db").write_bytes(b"x")
+    (movies / "left over.h5").write_bytes(b"x")
+    unlink = Path.unlink
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        if self.name == "Thumbs.db":
+            raise PermissionError(13, "in use")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert Study.open(study.folder).progress("Anna") == (0, 2)
+    assert not (movies / "left over.h5").exists()
+    (movies / "Thumbs.db").rename(study.folder / "x")
+    shutil.rmtree(movies)
+    again = Study.open(study.folder)
+    with pytest.raises(StudyError, match="cannot be read"):
+        again.load_clip(again.schedule("Anna")[0])
+
+
+def test_a_log_that_is_gone_is_not_made_anew_empty(make_study: StudyMaker) -> None:
+    """As when a disk is unplugged: SQLite would put an empty file where the log was."""
+    study = make_study(scans=2, readers=["Anna"])
+    presentation = study.schedule("Anna")[0]
+    log, away = study.folder / "events.sqlite3", study.folder.with_name("away.sqlite3")
+    log.rename(away)
+    with pytest.raises(StudyError, match="does not exist: connect its disk again"):
+        study.commit_ranking("Anna", presentation, (1, 2, 3))
+    with pytest.raises(StudyError, match="does not exist"):
+        study.progress("Anna")
+    assert not log.exists()
+    away.rename(log)
+    study.commit_ranking("Anna", presentation, (1, 2, 3))
+    assert Study.open(study.folder).progress("Anna") == (1, 2)

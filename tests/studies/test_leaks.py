@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,11 +27,13 @@ import numpy as np
 import pytest
 
 from studies import blinding
+from studies.names import method_label
+from studies.package import export_package, open_package, save_response
 from studies.study import Study
-from tests.studies.conftest import PASSPHRASE, MovieWriter
+from tests.studies.conftest import PASSPHRASE, MovieWriter, StudyMaker
 
 ARMS = ("compressed_sensing", "dl_natural", "dl_cardiac")
-RAW_WORDS = ("meas_", "FID", "SuperScan")
+RAW_WORDS = ("meas_", "_FID77_", "SuperScan")
 LABEL = "third try, spiral gone wrong"
 CLIPS = 24
 CHANCE = 1e-8
@@ -52,8 +55,8 @@ def encodings(word: str) -> Iterator[bytes]:
 
 
 def words_in(content: bytes, words: tuple[str, ...]) -> set[str]:
-    """Return which words a file's bytes hold."""
-    return {word for word in words if any(coded in content for coded in encodings(word) if len(coded) > 3)}
+    """Return which words a file's bytes hold; four letters of Base64 come in a long ciphertext by chance."""
+    return {word for word in words if any(coded in content for coded in encodings(word) if len(coded) > 4)}
 
 
 def chance_of(count: int, clips: int, arms: int) -> float:
@@ -308,3 +311,111 @@ def test_loading_touches_all_arms_at_once(
     clip = study.load_clip(presentation)
     assert seen == [len(ARMS)]
     assert clip.display.shape[0] == len(ARMS) and clip.display.dtype == np.uint8
+
+
+# What goes out to a reader
+
+
+def package_facts(package: Path, folder: Path) -> dict[str, dict[str, Any]]:
+    """Everything that can be seen of the movies in a package's file and in the folder it is unpacked to."""
+    facts: dict[str, dict[str, Any]] = {}
+    listing = [entry.name for entry in os.scandir(folder / "movies")]
+    content = package.read_bytes()
+    with zipfile.ZipFile(package) as archive:
+        manifest = archive.read("package.json").decode()
+        for place, entry in enumerate(archive.infolist()):
+            path = folder / entry.filename
+            if path.parent.name != "movies":
+                continue
+            status, inside = path.stat(), archive.read(entry)
+            with h5py.File(path) as file:
+                frames = file["movie"]
+                pixels, shape = frames[()].tobytes(), repr((frames.shape, frames.dtype, sorted(file.attrs)))
+                offset = frames.id.get_offset()
+            header = content[entry.header_offset : entry.header_offset + 30]
+            values = {
+                "place": place,
+                "offset": entry.header_offset,
+                "size": (entry.file_size, entry.compress_size, status.st_size, status.st_blocks),
+                "date": (entry.date_time, status.st_mtime_ns),
+                "kind": (
+                    entry.compress_type,
+                    entry.external_attr,
+                    entry.flag_bits,
+                    entry.extra,
+                    entry.comment,
+                ),
+                # Without the CRC, which is one of the pixels.
+                "header": header[:14] + header[18:],
+                "shape": (shape, offset),
+                "bytes that are no pixels": inside.replace(pixels, b""),
+                "listing": listing.index(path.name),
+                "inode": status.st_ino,
+                "changed": status.st_ctime_ns,
+                "mode": status.st_mode,
+                "first place in the manifest": manifest.index(path.stem),
+                "last place in the manifest": manifest.rindex(path.stem),
+            }
+            for name, value in values.items():
+                facts.setdefault(name, {})[path.stem] = value
+    return facts
+
+
+def test_nothing_of_a_reader_package_tells_arms_or_other_readers(
+    blinded: Callable[[], Study], tmp_path: Path
+) -> None:
+    """Its bytes, its entries, what it unpacks to and the response, against words and against the arms."""
+    study = blinded()
+    others = [item.presentation_id for item in study.schedule("Ben")]
+    ranked = study.next_presentation("Ben")
+    assert ranked is not None
+    study.commit_ranking("Ben", ranked, (1, 2, 2), comment="blurred by Ben alone")
+    path = tmp_path / "Ada.blindcine"
+    export_package(study, "Ada", path)
+    package = open_package(path, tmp_path / "unpacked")
+    while (presentation := package.next_presentation("Ada")) is not None:
+        package.load_clip(presentation)
+        package.commit_ranking("Ada", presentation, (1, 2, 2))
+    for presentation in package.guess_presentations("Ada"):
+        package.record_guess("Ada", presentation, package.guess_choices("Ada"))
+    save_response(package, package.folder / "response")
+
+    words = (*ARMS, *RAW_WORDS, LABEL, PASSPHRASE, *map(method_label, ARMS), "blurred by Ben alone")
+    subjects = tuple(f'"{clip.subject}"' for clip in study.clips)
+    # The movies lie in the package as they are unpacked.
+    files = [path, *(file for file in package.folder.iterdir() if file.is_file())]
+    assert {"events.sqlite3", "response"} <= {file.name for file in files}
+    for file in files:
+        content = file.read_bytes()
+        assert not words_in(content, words), file
+        for word in ('"Ben"', *subjects, *others):
+            assert word.encode() not in content, (file, word)
+    assert b'"Ada"' in path.read_bytes(), "the search finds what is there"
+
+    facts = package_facts(path, package.folder)
+    clips = [clip.movie_ids for clip in study.clips]
+    assert set(facts["place"]) == {movie_id for ids in clips for movie_id in ids}
+    for name in ("size", "date", "kind", "shape", "bytes that are no pixels", "mode"):
+        for ids in clips:
+            assert len({facts[name][movie_id] for movie_id in ids}) == 1, name
+    assert leaks(facts, clips, unblinded(study, tmp_path)) == {}
+
+
+def test_a_package_does_not_say_which_clips_come_again(make_study: StudyMaker, tmp_path: Path) -> None:
+    """An archive program shows the manifest; neither kinds nor the order of the clips can be read in it."""
+    study = make_study(scans=8)
+    study.set_design(study.design.changed({"repeat_share": 0.25, "readers": ["Ada"]}))
+    study.lock((), PASSPHRASE)
+    repeated = [item for item in study.schedule("Ada") if item.kind == "repeat"]
+    assert len(repeated) == 2
+    path = tmp_path / "Ada.blindcine"
+    export_package(study, "Ada", path)
+    with zipfile.ZipFile(path) as archive:
+        content = b"".join(map(archive.read, archive.namelist()))
+    package = open_package(path, tmp_path / "unpacked")
+    log = (package.folder / "events.sqlite3").read_bytes()
+    for place in (content, log):
+        assert not words_in(place, ('repeat"', *(item.presentation_id for item in study.schedule("Ada"))))
+        for clip in study.clips:
+            assert place.count(clip.clip_id.encode()) <= 1, "each clip alike: once, with its movies"
+    assert package.schedule("Ada") == study.schedule("Ada")

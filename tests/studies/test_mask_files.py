@@ -98,6 +98,9 @@ def test_masks_of_other_programs_are_read(tmp_path: Path) -> None:
     found = read_mask(path)
     np.testing.assert_array_equal(found.labels, labels)
     assert found.pixel_spacing_mm == (2, 1.5) and found.frame_time_s == 0
+    # A line that is neither a field nor a key is not for this program.
+    path.write_bytes(as_nrrd(fields + "\nwritten by hand", labels.astype(">i2").tobytes()))
+    np.testing.assert_array_equal(read_mask(path).labels, labels)
     fields = (
         "type: uint8\ndimension: 4\nsizes: 4 3 1 2\nencoding: gz\nspacings: nan 1 1 0.25\n"
         "space directions: none (0, 3, 4) none none\nkey:=a: b"

@@ -130,6 +130,20 @@ def test_wrong_arrays_are_refused() -> None:
             measurement.snr_db(movie, first, second)
 
 
+@pytest.mark.parametrize("window_s", [0.0, -1.0, math.nan])
+def test_a_window_needs_a_length(window_s: float) -> None:
+    with pytest.raises(StudyError, match=f"longer than 0 s, but {window_s} s"):
+        measurement.frames_in_window(np.arange(3.0), window_s)
+
+
+def test_values_and_movies_need_partners() -> None:
+    """As many values as times; as many results as movies."""
+    with pytest.raises(StudyError, match=r"\(2,\) values do not fit 3 frame times"):
+        measurement.summarise([1.0, 2.0], np.arange(3.0))
+    with pytest.raises(StudyError, match="2 movies have 0 measurements"):
+        measurement.measurement_values(["ab", "cd"], [])
+
+
 def test_sizes_and_companions_of_a_clip() -> None:
     """Counted pixels and mm²; companions as their own modules give them, over the window's frames only."""
     movie = np.random.default_rng(7).normal(50, 2, (8, *SHAPE))

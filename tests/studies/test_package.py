@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Mapping
@@ -504,6 +505,7 @@ def test_damaged_packages_are_not_opened(
         {KEY_NAME: b"short"},
         {movie: b"another movie"},
         {movie: None},
+        {"package.json": canonical_json({**manifest, "schedule": []}).encode()},
     ]
     for change in changes:
         with pytest.raises(StudyError, match="is no reader package of blindcine, or it is damaged"):
@@ -521,6 +523,57 @@ def test_damaged_packages_are_not_opened(
         package_info(path)
     assert not folder.exists() and not list(tmp_path.glob(".*.part"))
     assert not list(tmp_path.parent.glob("evil*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends processes in another way")
+def test_what_a_killed_unpacking_left_is_cleared_away_at_the_next_opening(
+    sent: tuple[Study, Path], tmp_path: Path
+) -> None:
+    """Killed in the middle of the movies: the half is believed by nobody, and gone after the next opening."""
+    _, path = sent
+    folder = tmp_path / "below" / "copy"
+    code = """
+import os, signal, sys
+from pathlib import Path
+from studies import package, storage
+whole = storage.write_durably
+def write(path, content):
+    whole(path, content)
+    if len(list(path.parent.glob("*.h5"))) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+storage.write_durably = write
+package.open_package(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+    killed = subprocess.run([sys.executable, "-c", code, str(path), str(folder)], cwd=REPOSITORY, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = folder.parent.glob(".*.part")
+    assert len(list(left.glob("movies/*.h5"))) == 5 and not folder.exists()
+    package = open_package(path, folder)
+    read(package, "Anna", 1)
+    assert not left.exists() and package.progress("Anna") == (1, 4)
+    package.verify()
+
+
+def test_the_second_window_waits_for_the_first_to_unpack(
+    sent: tuple[Study, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each would clear away what the other is writing."""
+    _, path = sent
+    folder = tmp_path / "copy"
+    second: list[Study] = []
+    waiting = threading.Thread(target=lambda: second.append(open_package(path, folder)))
+    unpack = package_module._unpack
+
+    def slow(*arguments: Any) -> None:
+        waiting.start()
+        unpack(*arguments)
+        waiting.join(0.2)
+        assert not second, "it has not waited"
+
+    monkeypatch.setattr(package_module, "_unpack", slow)
+    first = open_package(path, folder)
+    waiting.join()
+    assert second[0].package == first.package
 
 
 # Responses that come in parts, twice or late
@@ -590,6 +643,30 @@ def test_two_copies_of_a_package_are_a_conflict_and_the_first_stays(
     save_response(first, tmp_path / "1")
     assert merge_response(study, tmp_path / "1").missing == 0
     study.verify()
+
+
+def test_a_response_does_not_replace_that_of_another_reading(
+    sent: tuple[Study, Path], tmp_path: Path
+) -> None:
+    """A package that was sent anew has the old one's name, and so has its response."""
+    study, path = sent
+    export_package(study, "Anna", tmp_path / "again.blindcine")
+    first, copy, other = (
+        open_package(source, tmp_path / name)
+        for source, name in ((path, "1"), (path, "2"), (tmp_path / "again.blindcine", "3"))
+    )
+    read(first, "Anna", 2)
+    response = tmp_path / "Anna.blindcine-response"
+    assert save_response(first, response) == 2
+    content = response.read_bytes()
+    for later in (copy, other):
+        with pytest.raises(StudyError, match="holds the answers of another package, or of this one read els"):
+            save_response(later, response)
+    assert response.read_bytes() == content
+    read(first, "Anna", 1)
+    assert save_response(first, response) == 3
+    response.write_bytes(content[:100])
+    assert save_response(other, response) == 0
 
 
 def test_of_two_packages_for_one_reader_the_first_that_answers_counts(
@@ -749,7 +826,12 @@ FORGERIES: list[tuple[Change, str]] = [
     (lambda e: ranking(e).update(loops=0), "was seen 0 times"),
     (lambda e: ranking(e).update(more=1), "not what the reader's schedule"),
     (lambda e: ranking(e).pop("comment"), "malformed .*comment"),
-    (lambda e: ranking(e).update(seconds="long"), "malformed"),
+    (lambda e: ranking(e).update(seconds="long"), "time on the clip is 'long'"),
+    (lambda e: ranking(e).update(seconds=float("nan")), "time on the clip is nan"),
+    (lambda e: ranking(e).update(seconds=10**400), "malformed"),
+    (lambda e: ranking(e).update(ranks=[10**400, 1, 1], cannot_judge=False), "malformed"),
+    (lambda e: ranking(e).update(frames_skipped=-1), "frames skipped is -1"),
+    (lambda e: ranking(e).update(window_level=[1.0]), "must be two numbers"),
     (lambda e: ranking(e).update(reader="Ben"), "not what the reader's schedule"),
     (lambda e: ranking(e).update(session_id="a" * 16), "has no session"),
     (lambda e: e[2].update(actor="Ben"), "not what the reader's schedule"),
@@ -761,6 +843,7 @@ FORGERIES: list[tuple[Change, str]] = [
     (lambda e: e[0]["payload"]["manifest"]["protocol"].update(must_view_loops=0), "package was changed"),
     (lambda e: e[0]["payload"].update(copy_id="0" * 16), "package was changed"),
     (lambda e: e.pop(0), "does not begin with the package"),
+    (lambda e: e[2].update(time_utc=5), "is malformed"),
     (lambda e: e[2].update(time_utc="yesterday"), "has the time 'yesterday', which is none"),
     (lambda e: e[2].update(time_utc="2026-11-22T19:00:00+01:00"), "which is none in UTC"),
 ]

@@ -41,3 +41,9 @@ def test_a_question_without_an_answer_fails_in_one_sentence(
 def test_an_answer_that_is_cut_off_is_refused(text: str) -> None:
     with pytest.raises(StudyError, match="no answer"):
         parse_capability(text)
+
+
+def test_what_is_printed_is_read_back_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(("3", "2", "0.2")) == 0
+    out, err = capsys.readouterr()
+    assert err == "" and parse_capability(out) == what_can_n_show(3, 2, alpha=0.2)

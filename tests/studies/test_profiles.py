@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,6 +94,21 @@ def test_lines_outside_the_image_are_refused() -> None:
             profiles.line_profile(plane(1, 1), start, end, width_px=width)
     with pytest.raises(StudyError, match="no length"):
         profiles.line_profile(plane(1, 1), (3, 3), (3, 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"spacing_px": 0.0}, "spacing > 0 and width >= 1 pixel, not 0.0 and 1"),
+        ({"spacing_px": math.nan}, "not nan and 1"),
+        ({"width_px": 0}, "and 0"),
+        ({"order": 0}, "must be 1, 2 or 3, not 0"),
+        ({"order": 4}, "must be 1, 2 or 3, not 4"),
+    ],
+)
+def test_profiles_name_what_is_out_of_range(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(StudyError, match=said):
+        profiles.line_profile(plane(1, 1), (3, 3), (9, 3), **arguments)
 
 
 def test_sharpness_of_a_ramp_in_both_orientations() -> None:

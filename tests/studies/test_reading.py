@@ -10,7 +10,9 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import app
@@ -18,6 +20,8 @@ import studies
 from studies.errors import StudyError
 from studies.log import canonical_json
 from studies.names import method_label
+from studies.report.tables import RankingRow, tables_of
+from studies.report.writing import csv_bytes
 from studies.schedule import Presentation
 from studies.software import software
 from studies.study import Study
@@ -97,6 +101,54 @@ def test_confidence_is_a_whole_number_from_1_to_5(make_study: StudyMaker, confid
     with pytest.raises(StudyError, match="confidence is .* from 1 to 5"):
         study.commit_ranking("Anna", next_of(study), (1, 2, 3), confidence=confidence)
     assert study.rankings == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"seconds": -1.0}, "time on the clip is -1.0"),
+        ({"seconds": float("nan")}, "time on the clip is nan"),
+        ({"seconds": float("inf")}, "time on the clip is inf"),
+        ({"seconds": "12"}, "time on the clip is '12'"),
+        ({"frames_skipped": -1}, "frames skipped is -1"),
+        ({"frames_skipped": 1.5}, "frames skipped is 1.5"),
+        ({"loops": float("nan")}, "loops is nan"),
+        ({"window_level": (255.0,)}, "two numbers"),
+        ({"window_level": (255.0, float("nan"))}, "two numbers"),
+        ({"window_level": 255.0}, "two numbers"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_before_it_is_in_the_log_for_good(
+    make_study: StudyMaker, wrong: dict[str, Any], reason: str
+) -> None:
+    """One that the replay could not take would keep the whole study from being opened ever again."""
+    study = make_study(scans=2, readers=["Anna"])
+    with pytest.raises(StudyError, match=reason):
+        study.commit_ranking("Anna", next_of(study), (1, 2, 3), **wrong)
+    again = Study.open(study.folder)
+    assert again.rankings == []
+    again.commit_ranking(
+        "Anna",
+        next_of(study),
+        (1, 2, 3),
+        seconds=np.float32(1.5),  # type: ignore[arg-type]
+        frames_skipped=np.int64(2),  # type: ignore[arg-type]
+        loops=3,
+    )
+    (record,) = study.rankings
+    assert (record.seconds, record.frames_skipped, record.loops) == (1.5, 2, 3)
+
+
+def test_half_a_character_in_a_note_does_not_keep_the_report_from_being_written(
+    make_study: StudyMaker, tmp_path: Path
+) -> None:
+    """What a keyboard or the clipboard can give, and no file in UTF-8 can hold."""
+    study = make_study(scans=2, readers=["Anna"])
+    for note in ("a\ud800b", "heart \U0001fac0"):
+        study.commit_ranking("Anna", next_of(study), (1, 2, 3), comment=note)
+    assert [record.comment for record in study.rankings] == ["a\ufffdb", "heart \U0001fac0"]
+    study.unblind(PASSPHRASE, "Cora")
+    assert b"a\xef\xbf\xbdb" in csv_bytes(tables_of(study).rankings, RankingRow)
 
 
 def test_what_cannot_be_judged_is_done_and_has_no_ranks(make_study: StudyMaker) -> None:

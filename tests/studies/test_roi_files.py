@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from studies.drawings import Drawing
 from studies.errors import StudyError
 from studies.roi_files import RoiFile, movies_sha256, read_roi_file, write_roi_file
 from studies.shapes import Ellipse, Freehand, Line, Shapes
+from studies.state import MeasurementClip
 from studies.timed_shapes import Edit, Motion, TimedShapes
 
 SIZE, SPACING = (30, 42), (2.0, 1.5)
@@ -124,3 +128,16 @@ def test_fields_that_are_not_acceptable_are_named(roi: RoiFile, tmp_path: Path) 
         read_roi_file(tmp_path / "a.json")
     with pytest.raises(StudyError, match="cannot be read"):
         read_roi_file(tmp_path / "b.json")
+
+
+def test_the_file_of_a_clip_says_what_was_drawn_where(roi: RoiFile) -> None:
+    """Made now, of these pixels; what was not drawn has no outline and no size."""
+    before = datetime.now(UTC).replace(microsecond=0)
+    clip = MeasurementClip("c0ffee", MOVIES, ("ab", "cd", "ef"), 0.05 * np.arange(4), SPACING)
+    made = RoiFile.of(clip, Drawing(roi.shapes, (1, 4)), author="Cy", tool="blindcine 0")
+    assert replace(made, time_utc=roi.time_utc) == roi
+    assert before <= datetime.fromisoformat(made.time_utc) <= datetime.now(UTC)
+    alone = replace(roi, shapes=TimedShapes(Shapes(line=Line((3, 4), (9, 12)))), frame_range=None)
+    data = json.loads(json.dumps(alone.to_dict()))
+    assert set(data["outlines_mm"]) == {"line"} and data["sizes"] == {}
+    assert RoiFile.from_dict(data) == alone

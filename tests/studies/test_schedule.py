@@ -49,6 +49,18 @@ def test_generator_is_uniform_and_separates_keys() -> None:
         generator.below(0)
 
 
+def test_words_of_the_last_incomplete_run_are_thrown_away() -> None:
+    """Of a bound just over half of 2**64, every other word is beyond the only whole run."""
+    bound = 2**63 + 1
+    key = hashlib.sha256(json.dumps(["half"], separators=(",", ":")).encode()).digest()
+    stream = b"".join(hashlib.sha256(key + block.to_bytes(8, "big")).digest() for block in range(10))
+    words = [int.from_bytes(stream[start : start + 8], "big") for start in range(0, len(stream), 8)]
+    kept = [word for word in words if word < bound]
+    assert 0 < len(kept) < len(words)
+    generator = CounterGenerator("half")
+    assert [generator.below(bound) for _ in kept] == kept
+
+
 def test_shuffle_reaches_all_orders_equally() -> None:
     """2400 shuffles of three: each of 6 orders within 5 standard deviations of 400."""
     generator = CounterGenerator("shuffle")

@@ -107,6 +107,28 @@ def test_shapes_survive_json_and_refuse_nonsense() -> None:
         Shapes.from_dict(stored | {"signal": stored["line"]})
     with pytest.raises(StudyError, match="larger than 0"):
         Ellipse((0, 0), (0, 1))
+    with pytest.raises(StudyError, match="stored line must be a line, but it is of kind 'polygon'"):
+        Shapes.from_dict(stored | {"line": stored["signal"]})
+    for centre in ({}, {"centre_xy": 3}, {"centre_xy": ["left", 2]}):
+        with pytest.raises(StudyError, match="stored ellipse needs the field 'centre_xy' as a list of numb"):
+            Shapes.from_dict(stored | {"signal": {"kind": "ellipse", "semi_axes": [1, 2], **centre}})
+    with pytest.raises(StudyError, match="width of a line must be at least 1 pixel, but 0 was given"):
+        Line((0, 0), (1, 1), 0)
+
+
+def test_a_corner_that_is_given_twice_changes_nothing() -> None:
+    """As a double click leaves it; also the first corner again at the end."""
+    once = [(3.2, 4.1), (30.5, 6.0), (22.0, 33.7)]
+    twice = [once[0], once[1], once[1], once[2], once[2], once[0]]
+    np.testing.assert_array_equal(polygon_mask(SHAPE, twice), polygon_mask(SHAPE, once))
+    assert polygon_mask(SHAPE, once).sum() > 100
+    # A polygon without extent is the pixel it lies on.
+    assert np.argwhere(polygon_mask(SHAPE, [(7, 2), (7, 2), (7, 3)])).tolist() == [[2, 7], [3, 7]]
+
+
+def test_an_image_without_pixels_has_no_region() -> None:
+    with pytest.raises(StudyError, match="0 × 5 pixels has no region"):
+        ellipse_mask((0, 5), (1, 1), (1, 1))
 
 
 def test_moved_shapes_move_their_masks() -> None:

@@ -380,3 +380,8 @@ def test_wrong_tables_are_refused() -> None:
         s.analyse_ranks([[[1, 2, 3]]], ARMS, coding="dense")
     with pytest.raises(StudyError, match="at least 2 arms"):
         s.friedman([[1.0]])
+    with pytest.raises(StudyError, match="has 3 arms, but 2 names were given"):
+        s.analyse_ranks([[[1, 2, 3]]], ("a", "b"))
+    for wrong, shape in (([1.0, 2.0], r"\(2,\)"), (np.empty((0, 3)), r"\(0, 3\)")):
+        with pytest.raises(StudyError, match=f"is needed, but its shape is {shape}"):
+            s.friedman(wrong)

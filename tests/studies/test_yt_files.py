@@ -11,7 +11,15 @@ from matplotlib.image import imread
 
 from studies.errors import StudyError
 from studies.shapes import Line
-from studies.yt_files import position_time, write_yt_csv, write_yt_png
+from studies.state import MeasurementClip
+from studies.yt_files import (
+    clip_profiles,
+    common_grey_range,
+    position_time,
+    write_clip_profiles,
+    write_yt_csv,
+    write_yt_png,
+)
 
 SPACING = (2.0, 1.25)
 TIMES = 3.0 + 0.05 * np.arange(6)
@@ -58,3 +66,23 @@ def test_png_shows_time_to_the_right_and_position_downwards(tmp_path: Path) -> N
     assert picture[80:110, 480:540].max() < 0.05 and picture[180:220, 110:160].min() > 0.95
     write_yt_png(tmp_path / "own.png", image)
     assert imread(tmp_path / "own.png").shape[:2] == (450, 900)
+
+
+def test_profiles_of_a_clip_share_one_grey_scale(tmp_path: Path) -> None:
+    """A movie of half the brightness is drawn half as bright; files are named by opaque ids."""
+    edge = moving_edge()
+    movies = np.stack([edge, edge / 2]).astype(np.float32)
+    clip = MeasurementClip("c0ffee", movies, ("ab12", "cd34"), TIMES, SPACING)
+    paths = write_clip_profiles(tmp_path, clip, Line((5, 8), (5, 17)))
+    assert [path.name for path in paths] == [
+        f"c0ffee_{movie_id}_yt.{ending}" for movie_id in ("ab12", "cd34") for ending in ("csv", "png")
+    ]
+    full, half = (np.loadtxt(path, delimiter=",", skiprows=1) for path in paths[::2])
+    assert full[:, 1:].max() == 1
+    np.testing.assert_allclose(half[:, 1:], full[:, 1:] / 2)
+    bright, grey = (imread(path)[270:330, 165:240, :3].mean() for path in paths[1::2])
+    assert bright > 0.99 and grey == pytest.approx(0.5, abs=0.02)
+    assert common_grey_range(clip_profiles(clip, Line((5, 8), (5, 17)))) == (0, 1)
+    with pytest.raises(StudyError, match="leaves the image"):
+        write_clip_profiles(tmp_path / "other", clip, Line((5, 8), (5, 40)))
+    assert not (tmp_path / "other").exists()

@@ -14,10 +14,11 @@ from pytestqt.qtbot import QtBot
 
 from app.context import AppContext
 from app.main_window import MainWindow
+from app.package_folders import working_folder
 from app.pages.read import ReadPage
 from app.reader_package import ReaderPackage, open_reader_package
 from app.widgets.response_note import ResponseNote
-from studies.package import export_package, merge_response
+from studies.package import export_package, merge_response, open_package, package_info
 from studies.study import Study
 
 READER = "Reader One"
@@ -113,6 +114,25 @@ def test_a_dropped_package_is_read_at_once_and_answered_beside_it(
 
     context.set_study(coordinator)
     assert context.reader_package is None and note.isHidden()
+    window.close()
+
+
+def test_a_finished_package_whose_response_is_missing_is_answered_when_it_is_opened_again(
+    context: AppContext, package: Path, qtbot: QtBot
+) -> None:
+    """As after a kill between the last guess and the response: nothing is left to do that would write it."""
+    read_all(open_package(package, working_folder(package_info(package).package_id)))
+    response = package.with_name("one.blindcine-response")
+    window = MainWindow(context)
+    qtbot.addWidget(window)
+    assert not response.exists()
+    drop(window, package)
+    qtbot.waitUntil(lambda: response.exists() and not context.tasks.busy)
+    page = window.pages["read"]
+    assert isinstance(page, ReadPage)
+    note = page.finished.findChild(ResponseNote)
+    assert note is not None and not note.isHidden()
+    qtbot.waitUntil(lambda: str(response) in note.text.text())
     window.close()
 
 

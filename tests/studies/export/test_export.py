@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import h5py
 import numpy as np
 import pydicom
 import pytest
@@ -19,8 +20,9 @@ from studies.clips import ClipMovie
 from studies.errors import StudyError
 from studies.export import FORMATS, GridCell, GridSettings, MovieExport, export_grid, export_movie
 from studies.export.dicom import dicom_bytes, frame_time_vector
+from studies.export.grid import cells_of_movies
 from studies.export.movies import usual_scale
-from studies.export.video import enlarged, frame_edges_s, gif_bytes, gif_frames, mp4_bytes
+from studies.export.video import LARGEST_SIDE, enlarged, frame_edges_s, gif_bytes, gif_frames, mp4_bytes
 
 FRAMES, ROWS, COLUMNS = 7, 10, 15
 TIMES_S = 0.2 + np.array([0.0, 0.0494, 0.0988, 0.1581, 0.1976, 0.2471, 0.2965])
@@ -292,3 +294,60 @@ def test_grids_that_cannot_be_are_refused(tmp_path: Path) -> None:
         GridSettings(side=10)
     with pytest.raises(StudyError, match="0 to 1"):
         GridSettings(column=2)
+
+
+def save_movie(path: Path, source: ClipMovie) -> Path:
+    """The movie as a file of the program."""
+    with h5py.File(path, "w") as file:
+        file["movie"] = source.frames
+        file.attrs["format"] = "blindcine-movie-1"
+        file.attrs["pixel_spacing_mm"] = source.pixel_spacing_mm
+        file.attrs["frame_times_s"] = source.frame_times_s
+        file.attrs["provenance"] = json.dumps(source.provenance)
+    return path
+
+
+def test_files_find_their_places_by_what_they_say_of_themselves(tmp_path: Path) -> None:
+    """The names of the files tell nothing; a place is taken once."""
+    places = [("radial", "dl_natural"), ("radial", "gridded"), ("spiral", "dl_natural")]
+    paths = []
+    for number, (sampling, method) in enumerate(places):
+        source = movie(provenance={"sampling": sampling, "method": method})
+        paths.append(save_movie(tmp_path / f"{number}.h5", source))
+    cells = cells_of_movies(paths)
+    assert [(cell.row, cell.column, cell.movie.name) for cell in cells] == [
+        (*place, path.name) for place, path in zip(places, paths, strict=True)
+    ]
+    np.testing.assert_array_equal(cells[0].movie.frames, movie().frames)
+    again = save_movie(tmp_path / "again.h5", cells[1].movie)
+    with pytest.raises(StudyError, match=r"'again\.h5' and '1\.h5' are both radial and gridded"):
+        cells_of_movies([*paths, again])
+    for provenance in ({"method": "gridded"}, {"sampling": "radial"}):
+        silent = save_movie(tmp_path / "silent.h5", movie(provenance=provenance))
+        with pytest.raises(StudyError, match=r"'silent\.h5' does not say its sampling and method"):
+            cells_of_movies([silent])
+
+
+def test_a_grid_that_the_disk_refuses_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cell = stripe("radial", "dl_natural", np.arange(2) * 0.1, 5.0)
+    with pytest.raises(StudyError, match=r"a\.gif' cannot be written: (Not a directory|File exists)"):
+        export_grid([cell], tmp_path / "file" / "a.gif", GridSettings(side=64, profile_share=0))
+
+
+def test_videos_that_no_file_can_hold_are_refused() -> None:
+    with pytest.raises(StudyError, match="closer in time than an MP4 file can tell"):
+        mp4_bytes(grey()[:2], np.array([0.0, 4e-6, 0.1]))
+    wide = np.broadcast_to(np.uint8(0), (1, 8, LARGEST_SIDE + 1))
+    for encode in (mp4_bytes, gif_bytes):
+        with pytest.raises(StudyError, match=f"{LARGEST_SIDE + 1} × 8 pixels is too large"):
+            encode(wide, np.array([0.0, 0.1]))
+
+
+def test_dicom_of_one_frame_has_no_rate_and_of_too_many_columns_is_refused() -> None:
+    still = movie(frames=movie().frames[:1], frame_times_s=TIMES_S[:1])
+    data = pydicom.dcmread(io.BytesIO(dicom_bytes(still)))
+    assert (data.NumberOfFrames, float(data.FrameTimeVector)) == (1, 0) and "CineRate" not in data
+    wide = movie(frames=np.zeros((1, 1, 65_536), np.float32), frame_times_s=TIMES_S[:1])
+    with pytest.raises(StudyError, match="at most 65535 rows and columns"):
+        dicom_bytes(wide)

@@ -139,3 +139,32 @@ def test_a_study_without_measurements_says_so(make_study: Callable[..., Study], 
     with pytest.raises(StudyError, match="no measurements"):
         export_study_reports(study, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_measurement_of_all_frames_names_none_and_what_has_no_number_is_left_out(
+    make_study: Callable[..., Study], tmp_path: Path
+) -> None:
+    """Of two clips one has a number, of one movie; a report that the disk refuses is named."""
+    study = make_study(scans=2, readers=["Anna"])
+    one_clip, other_clip = study.clips
+    first, second, _ = one_clip.movie_ids
+    drawing = Drawing(TimedShapes(SHAPES)).to_dict()
+    values = {
+        first: {"snr_db_mean": 21.5},
+        second: {"snr_db_mean": None},
+        "not of this study": {"snr_db_mean": 1.0},
+    }
+    study.save_measurement("Ada", one_clip.clip_id, drawing, values)
+    study.save_measurement("Ada", other_clip.clip_id, drawing, {other_clip.movie_ids[0]: "nothing"})
+    study.unblind(PASSPHRASE, "Ada", force=True)
+    (path,) = [
+        path for path in export_study_reports(study, tmp_path) if pydicom.dcmread(path).Modality == "SR"
+    ]
+    (group,) = items(one(pydicom.dcmread(path), "Imaging Measurements"), "Measurement Group")
+    assert one(group, "Tracking Identifier").TextValue == f"{study.method_of[first]}: signal"
+    reference = one(group, "Image Region").ContentSequence[0].ReferencedSOPSequence[0]
+    assert "ReferencedFrameNumber" not in reference
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StudyError, match=f"{path.name}' cannot be written: Is a directory"):
+        export_study_reports(study, tmp_path)

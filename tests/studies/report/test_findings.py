@@ -9,7 +9,7 @@ import pytest
 
 from studies.report import analyse
 from studies.report.findings import findings, paper_tables, smallest_p
-from studies.report.tables import Conduct, StudyTables
+from studies.report.tables import CANNOT_JUDGE, Conduct, StudyTables
 
 TablesMaker = Callable[..., StudyTables]
 
@@ -112,3 +112,22 @@ def test_clips_of_a_subject_are_one_unit(make_tables: TablesMaker) -> None:
     found = findings(analyse(make_tables(clips=14, subjects=7, unanimous=True))).strata[0]
     assert found.size == "14 clips of 7 subjects, 2 readers"
     assert "in 7 of 7 subjects" in found.pairs[0] and "p = 0.016" in found.pairs[0]
+
+
+def test_a_stratum_that_nobody_could_judge_is_named_without_a_test(make_tables: TablesMaker) -> None:
+    """Its line of Table 3 has dashes for numbers; the other stratum is tested as if alone."""
+    tables = make_tables(strata=(("SAX", "radial"), ("4CH", "spiral")), clips=6, unanimous=True, observers=())
+    rows = tuple(
+        replace(row, rank_competition=None, rank_mid=None, rank_dense=None, missing=CANNOT_JUDGE)
+        if row.plane == "4CH"
+        else row
+        for row in tables.rankings
+    )
+    analysis = analyse(replace(tables, rankings=rows))
+    empty, tested = sorted(findings(analysis).strata, key=lambda item: item.title)
+    assert (empty.size, empty.omnibus, empty.pairs) == ("No complete clip", "Nothing can be tested here.", ())
+    assert tested.size == "6 clips, 2 readers" and len(tested.pairs) == 3
+    lines = [row for table in paper_tables(analysis) for row in table.rows if "4CH" in row.stratum]
+    assert len(lines) == 3
+    for row in lines:
+        assert row.clips == "0" and {(cell.text, cell.marks) for cell in row.cells} == {("–", "")}

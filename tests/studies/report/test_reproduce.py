@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import ast
 import csv
-import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from studies import report
+from studies.report import reproduce
 from studies.report.tables import CANNOT_JUDGE, StudyTables
 
 TablesMaker = Callable[..., StudyTables]
@@ -24,13 +24,9 @@ STRATA = (("SAX", "cartesian"), ("speech", "spiral"))
 
 
 def compare(folder: Path) -> tuple[int, list[str]]:
-    """What the exported script finds, loaded from the folder that it was exported to."""
-    spec = importlib.util.spec_from_file_location("exported_reproduce", folder / "reproduce.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: tuple[int, list[str]] = module.compare(folder)
-    return found
+    """What the exported script finds; it is the program's own file, byte for byte."""
+    assert (folder / "reproduce.py").read_bytes() == Path(reproduce.__file__).read_bytes()
+    return reproduce.compare(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +51,9 @@ CASES: dict[str, dict[str, Any]] = {
     "no strata": {"clips": 3, "strata": STRATA, "by": ()},
     "one reader, one clip": {"readers": ("Anna",), "clips": 1},
     "all tied": {"tied": True, "observers": ()},
+    "all tied, with gaps": {"tied": True, "missing": True, "clips": 4, "observers": ()},
+    "few readings with a gap: exact Skillings–Mack": {"missing": True, "clips": 2, "observers": ()},
+    "a clip that nobody read": {"readers": ("Anna",), "missing": True, "clips": 6, "observers": ()},
     "two methods, a name like a formula": {
         "arms": ("old", "new"),
         "readers": ("=Anna", "Ben"),
@@ -128,7 +127,7 @@ def change(path: Path, row: int, column: str, value: str) -> None:
 
 
 def test_a_changed_number_a_changed_rank_and_a_missing_number_are_found(
-    make_tables: TablesMaker, tmp_path: Path
+    make_tables: TablesMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One digit in the eleventh place of a p value, one rank in the table, one number taken away."""
     folder = report.export_tables(make_tables(clips=4), tmp_path).folder
@@ -145,8 +144,14 @@ def test_a_changed_number_a_changed_rank_and_a_missing_number_are_found(
     path.write_text(json.dumps(document), encoding="utf-8")
     assert [fault.rpartition(": ")[2] for fault in compare(folder)[1]] == ["not in statistics.json"]
     path.write_text(text, encoding="utf-8")
+    assert reproduce.main([str(folder)]) == 0
     change(folder / "ranking.csv", 0, "rank_mid", "2.75")
-    assert len(compare(folder)[1]) > 10
+    capsys.readouterr()
+    assert reproduce.main([str(folder)]) == 1
+    *told, last = capsys.readouterr().out.splitlines()
+    assert len(told) == len(compare(folder)[1]) > 10 and all(line.startswith("DIFFERS  ") for line in told)
+    agreed, count = (int(word) for word in last.split()[:3:2])
+    assert agreed < count and last.endswith(f"{len(told)} differences.")
 
 
 def test_snr_is_written_in_full(make_tables: TablesMaker, tmp_path: Path) -> None:
@@ -167,16 +172,9 @@ def test_missing_readings_stay_in_the_files(make_tables: TablesMaker, tmp_path: 
     assert {row["rank_mid"] for row in rows} == {""} and {row["comment"] for row in rows} == {"motion"}
 
 
-def test_helpers_of_the_script_against_closed_forms(tmp_path: Path, make_tables: TablesMaker) -> None:
+def test_helpers_of_the_script_against_closed_forms() -> None:
     """Three unanimous clips of three methods: exact p = 6 / 6³; five partitions of three things."""
-    folder = report.export_tables(make_tables(clips=1), tmp_path).folder
-    spec = importlib.util.spec_from_file_location("helpers", folder / "reproduce.py")
-    assert spec is not None and spec.loader is not None
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    import numpy as np
-
-    test = module.friedman(np.array([[1.0, 2.0, 3.0]] * 3))
+    test = reproduce.friedman(np.array([[1.0, 2.0, 3.0]] * 3))
     assert test["p_exact"] == pytest.approx(6 / 6**3) and test["kendall_w"] == pytest.approx(1)
-    assert [len(module.set_partitions(list(range(size)))) for size in (1, 2, 3, 4, 5)] == [1, 2, 5, 15, 52]
-    assert module.sign_test(5, 0) == pytest.approx(2 * 0.5**5)
+    assert [len(reproduce.set_partitions(list(range(size)))) for size in (1, 2, 3, 4, 5)] == [1, 2, 5, 15, 52]
+    assert reproduce.sign_test(5, 0) == pytest.approx(2 * 0.5**5)

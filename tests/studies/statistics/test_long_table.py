@@ -235,6 +235,9 @@ def test_repeats_and_presentations(written: Path) -> None:
     assert presentations("presentation", "10 10 9 9") == [1, 1, 0, 0]
     assert presentations("presentation", "x x b b") == [0, 0, 1, 1]
     assert "are repeats" in " ".join(read_table(written).remarks)
+    # Presentations that only number the clips are no repeats, and nothing is remarked.
+    once = read(written, head + "presentation\nc1,R1,a,1,4\nc1,R1,b,2,4\nc2,R1,a,1,2\nc2,R1,b,2,2\n")
+    assert ({entry.presentation for entry in once.entries}, once.remarks) == ({0}, ())
 
 
 def test_order_of_methods(written: Path) -> None:
