@@ -92,12 +92,14 @@ FRAMEWORK_TESTS = tuple(
         "test_networks.py",
     )
 )
+# Two take two thirds of the time of one; more would need more memory than small machines have.
+TWO_PROCESSES = ("-n", "2")
 CHECKS = (
     Check("ruff", ("-m", "ruff", "check", ".")),
     Check("mypy", ("-m", "mypy")),
     Check("lint-imports", ("-c", "from importlinter.cli import lint_imports_command as check; check()")),
-    Check("pytest", ("-m", "pytest")),
-    Check("pytest (JAX)", ("-m", "pytest", *FRAMEWORK_TESTS), (("KERAS_BACKEND", "jax"),)),
+    Check("pytest", ("-m", "pytest", *TWO_PROCESSES)),
+    Check("pytest (JAX)", ("-m", "pytest", *TWO_PROCESSES, *FRAMEWORK_TESTS), (("KERAS_BACKEND", "jax"),)),
 )
 
 

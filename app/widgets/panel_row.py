@@ -370,6 +370,8 @@ class PanelRow(QWidget):
         """Start without panels."""
         super().__init__(parent)
         self.clock = clock if clock is not None else PlaybackClock(self)
+        if self.clock.parent() is None:  # it must not outlive what it looks at
+            self.clock.setParent(self)
         self.view_state = view_state if view_state is not None else ViewState(self)
         if compact:
             self.view_state.set_integer_scaling(False)

@@ -15,6 +15,7 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
 from PySide6.QtCore import QCoreApplication, QEvent, QSettings  # noqa: E402 - the platform is chosen above
 from PySide6.QtWidgets import QApplication, QWidget  # noqa: E402
+from pytestqt.qtbot import QtBot  # noqa: E402
 
 from app import theme  # noqa: E402
 from app.context import AppContext  # noqa: E402
@@ -23,6 +24,10 @@ from app.reconstruction_options import Options  # noqa: E402
 from app.study_snapshot import Check  # noqa: E402
 from app.widgets.study_dialogs import AmendmentAnswer  # noqa: E402
 from studies.protocol import Protocol  # noqa: E402
+
+# A shared machine may stall for longer than pytest-qt's 5 s; what is waited for comes, or the test fails later.
+for _wait in (QtBot.waitUntil, QtBot.waitSignal, QtBot.waitSignals, QtBot.waitExposed):
+    _wait.__kwdefaults__["timeout"] = 60_000
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 

@@ -327,7 +327,7 @@ def test_the_smallest_window_keeps_names_and_buttons_whole(
     for button in (box.new_button, box.open_button, box.add_button, box.reconstruct_button, box.study_button):
         assert button.width() >= button.sizeHint().width()
     text = data.table.fontMetrics().horizontalAdvance("cardiac_sax_cartesian")
-    qtbot.waitUntil(lambda: data.table.columnWidth(0) > text, timeout=2_000)
+    qtbot.waitUntil(lambda: data.table.columnWidth(0) > text, timeout=60_000)
     window.resize(1800, 900)
     qtbot.waitUntil(lambda: not data.table.isColumnHidden(4), timeout=PATIENCE_MS)
     assert box.new_button.text() == " New study…"

@@ -149,7 +149,7 @@ class Observer:
         return self.study.load_movies(self.study.clips[index].clip_id)
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        self.qtbot.waitUntil(condition, timeout=20_000)
+        self.qtbot.waitUntil(condition, timeout=60_000)
 
     def wait_for_clip(self, index: int = 0) -> None:
         page = self.page
@@ -516,7 +516,7 @@ def test_the_window_asks_before_shapes_are_lost(
     page = window.pages["measure"]
     assert isinstance(page, MeasurePage)
     window.show_page("measure")
-    qtbot.waitUntil(lambda: page.panel.frames is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: page.panel.frames is not None, timeout=60_000)
     page.board.put("signal", SHAPES.signal)  # type: ignore[arg-type]
     assert not window.close()
     assert asked == ["What is drawn on 1 scan is not saved and would be lost."]
@@ -770,7 +770,7 @@ def test_a_reader_does_not_measure(qtbot: QtBot, context: AppContext, study_fold
     qtbot.addWidget(page)
     page.show()
     qtbot.waitUntil(
-        lambda: any("open to read" in label.text() for label in page.findChildren(QLabel)), timeout=20_000
+        lambda: any("open to read" in label.text() for label in page.findChildren(QLabel)), timeout=60_000
     )
     assert page.scans.count() == 0
 

@@ -134,7 +134,7 @@ def unblinded_template(study_template: Path, tmp_path_factory: pytest.TempPathFa
 def analysis(page: ResultsPage, context: AppContext, unblinded_template: Path, qtbot: QtBot) -> Analysis:
     """What the page shows of the unblinded study, which is open and shown."""
     context.open_study(unblinded_template)
-    qtbot.waitUntil(lambda: not context.tasks.busy, timeout=20000)
+    qtbot.waitUntil(lambda: not context.tasks.busy, timeout=60_000)
     return analyse(tables_of(_study(context)))
 
 
@@ -144,7 +144,7 @@ def test_unblinding_shows_the_report(page: ResultsPage, context: AppContext, qtb
     page.on_shown()
     _type(page, PASSPHRASE)
     page.unblind()
-    qtbot.waitUntil(lambda: not context.study_busy and not context.tasks.busy, timeout=20000)
+    qtbot.waitUntil(lambda: not context.study_busy and not context.tasks.busy, timeout=60_000)
     assert study.phase == "unblinded"
     assert page.status.passphrase.text() == ""
     assert page.report.isVisible() and "Primary result" in _labels(page.report)
@@ -199,7 +199,7 @@ def test_the_report_is_exported_with_progress(
     assert not page.report.cancel.isVisible()
     page.export()
     assert page.report.cancel.isVisible() and not page.report.export.isEnabled()
-    qtbot.waitUntil(lambda: page.report.open.isVisible(), timeout=20000)
+    qtbot.waitUntil(lambda: page.report.open.isVisible(), timeout=60_000)
     assert told == sorted(told) and len(told) > 3
     assert not page.report.cancel.isVisible() and page.report.export.isEnabled()
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -226,7 +226,7 @@ def test_an_export_can_be_cancelled(
 
     monkeypatch.setattr(writing, "analyse", slow)
     page.export()
-    qtbot.waitUntil(lambda: any("was cancelled" in text for text in _labels(page)), timeout=20000)
+    qtbot.waitUntil(lambda: any("was cancelled" in text for text in _labels(page)), timeout=60_000)
     assert not (tmp_path / "out").exists()
     assert page.report.export.isEnabled() and not page.report.open.isVisible()
 
@@ -242,7 +242,7 @@ def test_a_folder_that_cannot_be_written_is_told(
     (tmp_path / "out").write_text("a file")
     monkeypatch.setattr(context, "dialogs", Answers(tmp_path / "out"))
     page.export()
-    qtbot.waitUntil(lambda: any("cannot be written" in text for text in _labels(page)), timeout=20000)
+    qtbot.waitUntil(lambda: any("cannot be written" in text for text in _labels(page)), timeout=60_000)
     assert page.report.export.isEnabled()
 
 
