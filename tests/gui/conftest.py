@@ -25,7 +25,7 @@ from app.study_snapshot import Check  # noqa: E402
 from app.widgets.study_dialogs import AmendmentAnswer  # noqa: E402
 from studies.protocol import Protocol  # noqa: E402
 
-# A shared machine may stall for longer than pytest-qt's 5 s; what is waited for comes, or the test fails later.
+# A shared machine may stall for longer than pytest-qt's 5 s: what is waited for comes, or the test fails.
 for _wait in (QtBot.waitUntil, QtBot.waitSignal, QtBot.waitSignals, QtBot.waitExposed):
     _wait.__kwdefaults__["timeout"] = 60_000
 
