@@ -237,10 +237,10 @@ def reconstruct(folder: Path, scans: Sequence[DemoScan]) -> None:
 
 def make_study(study_folder: Path, folder: Path, scans: Sequence[DemoScan], readers: Sequence[str]) -> Study:
     """Make and lock the study, or bring one that was interrupted to that point."""
-    from studies.folder import LOG_NAME
+    from studies.folder import StudyFolder
     from studies.study import Study
 
-    if (study_folder / LOG_NAME).is_file():
+    if StudyFolder(study_folder).has_log:
         study = Study.open(study_folder)
     else:
         study = Study.create(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from studies.words import counted
+
 FIELD_LABELS: Mapping[str, str] = {
     "name": "Name",
     "arms": "Methods",
@@ -36,11 +38,6 @@ GREY_SCALE_LABELS: Mapping[str, str] = {
     "least_squares": "Matched to the mean",
     "joint_percentile": "As reconstructed, joint range",
 }
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: "1 scan", "9 scans"."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def field_text(name: str, value: Any) -> str:  # noqa: ANN401 - a field's value is of any JSON kind

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from app.protocol_words import FIELD_LABELS, counted
+from app.protocol_words import FIELD_LABELS
 from studies.balance import ReaderBalance, Stratum, balance, planned_states, strata_of
 from studies.design import Design, missing_scans
 from studies.errors import StudyError
 from studies.protocol import Amendment, PlannedScan, Protocol
 from studies.state import Phase, Scan, ScanState, SessionRecord
 from studies.study import Study
+from studies.words import counted
 
 CheckState = Literal["good", "warning", "missing"]
 StepName = Literal[

@@ -21,7 +21,6 @@ from app import theme
 from app.context import AppContext
 from app.newest_task import NewestTask
 from app.package_folders import RESPONSE_SUFFIX, package_name, response_beside
-from app.protocol_words import counted
 from app.session import guess_plane, guess_subject
 from app.study_opening import new_study, open_study
 from app.study_snapshot import StudySnapshot, lock_checks, next_step, take_snapshot
@@ -36,6 +35,7 @@ from studies.exchange import MergeSummary
 from studies.package import PackageSummary, export_package, merge_response, save_response
 from studies.protocol import PlannedScan
 from studies.study import KNOWN_METHODS, Study
+from studies.words import counted
 
 _SETTLE_MS = 500
 _PROTOCOL_FILES = "Protocol (*.yaml *.yml);;All files (*)"

@@ -9,12 +9,12 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from app import theme
-from app.protocol_words import counted
 from app.study_snapshot import Assessment
 from app.widgets.elements import say, styled_label, wrapped
 from app.widgets.plain_table import PlainTable
 from studies.balance import ReaderBalance
 from studies.names import position_letter
+from studies.words import counted
 
 
 class BalanceView(QFrame):

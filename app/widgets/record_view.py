@@ -23,11 +23,12 @@ from PySide6.QtWidgets import (
 )
 
 from app import theme
-from app.protocol_words import FIELD_LABELS, counted, field_text
+from app.protocol_words import FIELD_LABELS, field_text
 from app.study_snapshot import StudySnapshot
 from app.widgets.elements import say, scrolled, styled_label
 from app.widgets.plain_table import PlainTable
 from studies.state import SessionRecord
+from studies.words import counted
 
 _SHOWN_HASH = 16
 

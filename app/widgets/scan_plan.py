@@ -19,13 +19,13 @@ from PySide6.QtWidgets import (
 )
 
 from app import theme
-from app.protocol_words import counted
 from app.study_snapshot import StudySnapshot
 from app.widgets.elements import styled_label, wrapped
 from app.widgets.plain_table import PlainTable
 from studies.names import person_name
 from studies.protocol import PlannedScan
 from studies.state import Scan
+from studies.words import counted
 
 _COLUMNS = ("Subject", "Plane", "Sampling", "File", "Practice", "State")
 _SUBJECT, _PLANE, _SAMPLING, _FILE, _PRACTICE, _STATE = range(len(_COLUMNS))

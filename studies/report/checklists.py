@@ -14,8 +14,9 @@ from studies.names import in_words, method_label
 from studies.report.analysis import Analysis
 from studies.report.findings import one_a_reading
 from studies.report.software import software_versions
-from studies.report.wording import counted, estimate_text, listed
+from studies.report.wording import estimate_text, listed
 from studies.statistics.strata import ALL_READERS
+from studies.words import counted
 
 Status = Literal["filled", "partly", "author"]
 AUTHOR = "To be written by the authors."

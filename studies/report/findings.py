@@ -18,9 +18,10 @@ from studies.measurement import BACKGROUND_SNR_WARNING
 from studies.names import method_label
 from studies.report.analysis import ENDPOINTS, Analysis, is_speech, stratum_title
 from studies.report.tables import CANNOT_JUDGE, NOT_READ, RankingRow
-from studies.report.wording import counted, listed, mean_sd, number_text, p_equals
+from studies.report.wording import listed, mean_sd, number_text, p_equals
 from studies.statistics.pairs import sign_test_p
 from studies.statistics.strata import ALL_READERS, StratumResult
+from studies.words import counted
 
 SIGNS = ("*", "†", "‡", "§", "¶", "#")
 PAPER_COLUMNS = ("snr", "es", "std_es", "rank")

@@ -246,10 +246,9 @@ def ranking_rows(study: Study, *, practice: bool = False) -> tuple[RankingRow, .
                     comment=record.comment,
                     repeat=int(record.kind == "repeat"),
                     missing="" if judged else CANNOT_JUDGE,
-                    # Studies of earlier versions did not ask for these.
-                    confidence=getattr(record, "confidence", None),
-                    session=getattr(record, "session_id", None) or "",
-                    viewing=_json(getattr(record, "viewing", None)),
+                    confidence=record.confidence,
+                    session=record.session_id or "",
+                    viewing=_json(record.viewing),
                 )
             )
     clips = {clip.clip_id: clip for clip in (*study.clips, *study.practice_clips)}
@@ -322,7 +321,7 @@ def guess_rows(study: Study) -> tuple[GuessRow, ...]:
     clips = {clip.clip_id: clip for clip in (*study.clips, *study.practice_clips)}
     known = {name.casefold(): arm for arm in study.arms for name in (in_words(arm), method_label(arm), arm)}
     rows = []
-    for record in getattr(study, "guesses", ()):
+    for record in study.guesses:
         clip = clips[record.clip_id]
         for position, (movie_id, guess) in enumerate(zip(record.movie_ids, record.guesses, strict=True)):
             if guess and guess.casefold() not in known:
@@ -347,7 +346,7 @@ def guess_rows(study: Study) -> tuple[GuessRow, ...]:
     return tuple(rows)
 
 
-def _json(value: Mapping[str, Any] | None) -> str:
+def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else ""
 
 
@@ -374,9 +373,9 @@ def session_rows(study: Study) -> tuple[SessionRow, ...]:
     """Rows of sessions.csv: what every reading session recorded of the screen and the software."""
     return tuple(
         SessionRow(record.reader, record.session_id, record.time_utc, item, value)
-        for record in getattr(study, "sessions", ())
-        for part in ("conditions", "software")
-        for item, value in _flat("" if part == "conditions" else part, dict(getattr(record, part, {})))
+        for record in study.sessions
+        for prefix, part in (("", record.conditions), ("software", record.software))
+        for item, value in _flat(prefix, part)
     )
 
 

@@ -15,13 +15,13 @@ from studies.report.checklists import whole_blinding
 from studies.report.findings import one_a_reading
 from studies.report.wording import (
     MISSING,
-    counted,
     estimate_text,
     interval_text,
     mean_sd,
     number_text,
     p_text,
 )
+from studies.words import counted
 
 DISTINCT_W = 5
 """So many values of Kendall's W are listed; more readers give more."""

@@ -49,11 +49,6 @@ def estimate_text(value: float | None, ends: Sequence[float] | None, digits: int
     return f"{number_text(value, digits)} {interval_text(ends, digits)}".strip()
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things: "1 clip", "2 clips"."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def listed(words: Sequence[str]) -> str:
     """Words in a sentence: "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
