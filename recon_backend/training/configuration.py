@@ -30,6 +30,7 @@ CONFIGURATION_NAME = "configuration.json"
 Preset = Literal["improved", "published"]
 SAMPLINGS = ("cartesian", "radial", "spiral")
 PRESETS = ("improved", "published")
+OPTIMIZERS = ("muon", "adam")
 PRECISIONS = ("float32", "mixed_bfloat16")
 NORMALISATIONS = (NORMALISATION_RULE, TRUTH_PEAK_RULE)
 # What a run's own record holds besides the configuration; a record may serve as a configuration file.
@@ -37,6 +38,7 @@ RECORD_KEYS = ("parameters", "version", "backend", "inference_normalisation", "c
 # What may change when a run is resumed: all else would make it another experiment.
 CHANGEABLE = (
     "data",
+    "optimizer",
     "learning_rate",
     "warmup_steps",
     "decay_steps",
@@ -45,6 +47,7 @@ CHANGEABLE = (
     "average_momentum",
     "precision",
     "validate_every",
+    "patch",
 )
 
 
@@ -56,6 +59,7 @@ class TrainingConfiguration:
         sampling: decides the network.
         data: folder of videos, cine images or raw data, or HDF5 file of cine images.
         filters, cascades: other than the published network size; None = published.
+        optimizer: "muon" or, as published, "adam".
         learning_rate: after the warm-up.
         warmup_steps: steps of linear rise of the learning rate.
         absolute_error_weight: weight of the mean absolute error beside 1 − SSIM (published: 0).
@@ -63,7 +67,7 @@ class TrainingConfiguration:
         precision: Keras dtype policy, "float32" or "mixed_bfloat16".
         seed: seed of weights and simulation.
         validate_every: steps between validations.
-        validation_batches: fixed validation batches.
+        validation_batches: clips simulated once for validation, up to four batches cut from each.
         preset: where the other values come from unless they are stated: "improved" or "published".
         decay_steps: the learning rate falls to a hundredth along a cosine until this step; 0 = it stays. The
             weight average takes its place by default, so a run can stop at any time.
@@ -77,6 +81,7 @@ class TrainingConfiguration:
     data: str
     filters: tuple[int, ...] | None = None
     cascades: int | None = None
+    optimizer: str = "muon"
     learning_rate: float = 4e-4
     warmup_steps: int = 100
     absolute_error_weight: float = 1.0
@@ -125,6 +130,7 @@ class TrainingConfiguration:
 
 _PUBLISHED: dict[str, Any] = {
     "preset": "published",
+    "optimizer": "adam",
     "learning_rate": 1e-4,
     "warmup_steps": 0,
     "absolute_error_weight": 0.0,
@@ -159,7 +165,15 @@ def read_settings(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(settings, dict):
         raise FormatError(path, "expected a table of settings such as 'learning_rate: 0.0004'.")
-    return {name: value for name, value in settings.items() if name not in RECORD_KEYS}
+    return _settings_of(settings)
+
+
+def _settings_of(record: dict[str, Any]) -> dict[str, Any]:
+    """The settings in a run's record, or in a file of settings."""
+    settings = {name: value for name, value in record.items() if name not in RECORD_KEYS}
+    if len(settings) < len(record):
+        settings.setdefault("optimizer", "adam")  # what runs had before there was a choice
+    return settings
 
 
 def make_configuration(settings: Mapping[str, Any], *, where: str = "configuration") -> TrainingConfiguration:
@@ -204,8 +218,7 @@ def read_run(folder: Path) -> TrainingConfiguration:
         raise FormatError(path, f"the run's record is damaged ({error}).") from error
     if not isinstance(record, dict):
         raise FormatError(path, "the run's record is damaged.")
-    settings = {name: value for name, value in record.items() if name not in RECORD_KEYS}
-    return make_configuration(settings, where=str(path))
+    return make_configuration(_settings_of(record), where=str(path))
 
 
 def reconciled(
@@ -297,6 +310,7 @@ _RULES: dict[str, _Rule] = {
     "clipnorm": _Rule("a number from 0 on", float, 0),
     "absolute_error_weight": _Rule("a number from 0 on", float, 0),
     "average_momentum": _Rule("a number from 0 to below 1", float, 0, 1 - 1e-9),
+    "optimizer": _Rule("muon or adam", str, words=OPTIMIZERS),
     "precision": _Rule("float32 or mixed_bfloat16", str, words=PRECISIONS),
     "seed": _Rule("a whole number from 0 on", int, 0),
     "validate_every": _Rule("a whole number from 1 on", int, 1),

@@ -37,6 +37,7 @@ from recon_backend.training.configuration import (
     reconciled,
 )
 from recon_backend.training.losses import magnitude, ssim, training_loss
+from recon_backend.training.muon import Muon
 from recon_backend.training.preview import Preview
 from recon_backend.training.samples import draw_batches
 from recon_backend.training.simulators import running_simulators
@@ -57,6 +58,8 @@ _LOGGER = logging.getLogger(__name__)
 _SAVE_INTERVAL_S = 120.0
 _SCALARS_EVERY = 20
 _VALIDATION_SEED = 20_240_524
+# Batches cut from each validation clip at most: simulating it costs more than looking at them.
+_VALIDATION_CUTS = 4
 STATE_NAME = "state.npz"
 BEST_NAME = "best.npz"
 LOG_NAME = "log.csv"
@@ -91,6 +94,11 @@ def magnitude_of(sampling: str, output: Any) -> Any:  # noqa: ANN401 - tensors o
 
 def _model_inputs(inputs: list[Array]) -> list[Array] | Array:
     return inputs if len(inputs) > 1 else inputs[0]
+
+
+def _optimizer(configuration: TrainingConfiguration) -> keras.optimizers.Optimizer:
+    kind = Muon if configuration.optimizer == "muon" else keras.optimizers.Adam
+    return kind(learning_rate=configuration.learning_rate, clipnorm=configuration.clipnorm or None)
 
 
 def initial_weights(model: keras.Model, seed: int) -> list[Array]:
@@ -135,9 +143,7 @@ class Trainer:
         self.model.set_weights(initial_weights(self.model, configuration.seed))
         sampling, weight = configuration.sampling, configuration.absolute_error_weight
         self.model.compile(
-            optimizer=keras.optimizers.Adam(
-                configuration.learning_rate, clipnorm=configuration.clipnorm or None
-            ),
+            optimizer=_optimizer(configuration),
             loss=lambda truth, output: training_loss(truth[..., 0], magnitude_of(sampling, output), weight),
             jit_compile="auto" if keras.backend.backend() == "jax" else False,
         )
@@ -147,6 +153,8 @@ class Trainer:
         self.validation_ssim: float | None = None
         self._saved, self._validated, self._diverged = time.monotonic(), -1, False
         self._restore()
+        if "patch" in changed:
+            self.best_ssim = -1.0  # other validation samples: scores of before do not compare
         self._write_record(changed)
         self._events = EventWriter(folder / EVENTS_NAME)
         self._validation: list[tuple[list[Array], Array]] = []
@@ -306,11 +314,14 @@ class Trainer:
         """The fixed samples: drawn, or, where the simulation is drawn once a clip, one of each clip."""
         configuration = self.configuration
         rng = np.random.default_rng(_VALIDATION_SEED)
-        patch = dataclasses.replace(configuration.patch_shape, batches=1)
+        patch = configuration.patch_shape
+        patch = dataclasses.replace(patch, batches=min(patch.batches, _VALIDATION_CUTS))
         once, count = configuration.simulation.once_per_clip, configuration.validation_batches
         clips = range(min(count, len(held_out.names))) if once else [None] * count
         return [
-            draw_batches(
+            sample
+            for clip in clips
+            for sample in draw_batches(
                 held_out,
                 configuration.sampling,
                 patch,
@@ -318,8 +329,7 @@ class Trainer:
                 configuration.simulation,
                 normalisation=configuration.normalisation,
                 clip=clip,
-            )[0]
-            for clip in clips
+            )
         ]
 
     def _show(self, held_out: Source) -> None:
@@ -356,6 +366,7 @@ class Trainer:
         arrays = {f"weight{i:04d}": np.asarray(value) for i, value in enumerate(self.model.get_weights())}
         for i, variable in enumerate(self.model.optimizer.variables):
             arrays[f"optimizer{i:04d}"] = keras.ops.convert_to_numpy(variable.value)
+        arrays["optimizer"] = np.array(self.configuration.optimizer)
         arrays["step"], arrays["seconds"] = np.array(self.step), np.array(self.seconds)
         arrays["best_ssim"] = np.array(self.best_ssim)
         self._save_arrays(self.folder / STATE_NAME, arrays)
@@ -375,8 +386,11 @@ class Trainer:
                 count = len(self._average)
                 self.model.set_weights([state[f"weight{i:04d}"] for i in range(count)])
                 self._average = [state[f"average{i:04d}"].astype(np.float32) for i in range(count)]
-                for i, variable in enumerate(self.model.optimizer.variables):
-                    variable.assign(state[f"optimizer{i:04d}"])
+                # An optimiser that another one replaces leaves nothing that it could use.
+                before = str(state["optimizer"]) if "optimizer" in state else "adam"
+                if before == self.configuration.optimizer:
+                    for i, variable in enumerate(self.model.optimizer.variables):
+                        variable.assign(state[f"optimizer{i:04d}"])
                 self.step, self.seconds = int(state["step"]), float(state["seconds"])
                 self.best_ssim = float(state["best_ssim"])
             best = self.folder / BEST_NAME

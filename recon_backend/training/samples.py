@@ -57,7 +57,7 @@ class PatchShape:
 
 PATCHES: dict[str, PatchShape] = {
     "cartesian": PatchShape(16, 16, 0, 24, 1, 4),
-    "radial": PatchShape(16, 16, 64, 64, 2, 4),
+    "radial": PatchShape(16, 16, 64, 64, 1, 8),
     "spiral": PatchShape(12, 5, 128, 128, 4, 4),
 }
 
@@ -192,13 +192,22 @@ def _batch(clip: PreparedClip, patch: PatchShape, rng: np.random.Generator) -> t
     return inputs, np.stack([cut[1] for cut in cuts])
 
 
+def drawn_range(size: int, length: int, rng: np.random.Generator) -> slice:
+    """`length` of `size` pixels: from anywhere where they would touch the axis, then moved inside.
+
+    So the ends of the axis are seen about as often as its middle. If only places inside were drawn, the
+    corners of the matrix would hardly be seen, and with them the background, where SSIM is lost first.
+    """
+    start = min(max(int(rng.integers(1 - length, size)), 0), size - length)
+    return slice(start, start + length)
+
+
 def _drawn_cut(clip: PreparedClip, patch: PatchShape, rng: np.random.Generator) -> tuple[list[Array], Array]:
     starts = clip.prepared.frames - patch.frames + (0 if clip.last_start_open else 1)
     first = int(rng.integers(max(1, starts)))
     size = clip.prepared.acquisition.matrix[0]
     height, width = patch.height or size, patch.width or size
-    top, left = int(rng.integers(size - height + 1)), int(rng.integers(size - width + 1))
-    rows, columns = slice(top, top + height), slice(left, left + width)
+    rows, columns = drawn_range(size, height, rng), drawn_range(size, width, rng)
     inputs, target = clip.cut(first, first + patch.frames, rows, columns)
     if clip.turns:
         count = int(rng.integers(4))

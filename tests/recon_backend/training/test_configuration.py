@@ -72,7 +72,7 @@ def test_yaml_and_toml_say_the_same(tmp_path: Path, name: str, text: str) -> Non
         filters=(8, 16, 32),
         learning_rate=1e-3,
         simulation=SimulationRanges(snr_db=(10, 20), coils=(8, 8), noisy_target=True),
-        patch=PatchShape(16, 8, 64, 64, 2, 4),
+        patch=PatchShape(16, 8, 64, 64, 1, 8),
     )
 
 
@@ -81,6 +81,7 @@ def test_the_published_preset_is_that_of_the_paper() -> None:
     made = make_configuration({"sampling": "radial", "data": "x", "preset": "published"})
     assert made == TrainingConfiguration.published("radial", "x")
     assert [made.learning_rate_at(step) for step in (0, 1, 98_090)] == [1e-4] * 3
+    assert made.optimizer == "adam"
     assert (made.clipnorm, made.absolute_error_weight, made.average_momentum) == (1.0, 0.0, 0.0)
     assert made.validate_every == 519 and made.normalisation == "truth-peak"
     assert made.patch_shape == PatchShape(32, 24, 0, 0, 1) and made.simulation.coils == (30, 30)
@@ -111,6 +112,7 @@ def test_learning_rate_warms_up_and_falls() -> None:
         ({"learning_rate": 0}, "learning_rate is 0, but a number above 0"),
         ({"learning_rate": True}, "learning_rate is True"),
         ({"seed": 1.5}, "seed is 1.5, but a whole number"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd', but muon or adam"),
         ({"precision": "half"}, "precision is 'half', but float32 or mixed_bfloat16"),
         ({"filters": [8, 0]}, "filters is .8, 0., but a list of whole numbers"),
         ({"sampling": "zigzag"}, "sampling is 'zigzag', but cartesian, radial or spiral"),
@@ -153,7 +155,9 @@ def write_run(folder: Path, record: dict[str, object]) -> Path:
 def test_records_of_older_versions_are_read(tmp_path: Path) -> None:
     """What they did not know has its default, which is what they did; a record serves as settings."""
     run = write_run(tmp_path / "run", OLD_RECORD)
-    assert read_run(run) == TrainingConfiguration("spiral", "/data/videos", precision="mixed_bfloat16")
+    assert read_run(run) == TrainingConfiguration(
+        "spiral", "/data/videos", precision="mixed_bfloat16", optimizer="adam"
+    )
     assert make_configuration(read_settings(run / CONFIGURATION_NAME)) == read_run(run)
 
 

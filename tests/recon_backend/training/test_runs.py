@@ -186,6 +186,25 @@ def test_settings_of_the_optimiser_change_with_resume_only(cine: Path, tmp_path:
         Trainer(slower, run, cache)
 
 
+def test_another_optimiser_begins_anew_with_the_same_weights(cine: Path, tmp_path: Path) -> None:
+    """Muon follows Adam even if the process ended before it saved anything; scores of other patches go."""
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    first = Trainer(configuration_for(cine, optimizer="adam"), run, cache)
+    first.step, first.best_ssim = 7, 0.9
+    first.save()
+    for _ in range(2):  # the second time, the record says Muon, but the state is still Adam's
+        again = Trainer(configuration_for(cine), run, cache, resume=True)
+        assert type(again.model.optimizer).__name__ == "Muon" and again.step == 7
+        for kept, saved in zip(again.model.get_weights(), first.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(kept, saved)
+        assert not any(np.any(value) for value in again.model.optimizer._momenta)
+    assert again.best_ssim == pytest.approx(0.9)
+    smaller = Trainer(configuration_for(cine, patch=PatchShape(8, 8, 16, 16, 1)), run, cache, resume=True)
+    assert smaller.best_ssim == -1.0
+    changes = json.loads((run / CONFIGURATION_NAME).read_text())["changes"]
+    assert [list(change["fields"]) for change in changes] == [["optimizer"], ["patch"]]
+
+
 def test_the_log_forgets_what_the_state_does_not_know(cine: Path, tmp_path: Path) -> None:
     """Rows after the saved step, and a line cut short, are taken out; a better `best` is remembered."""
     run, cache = tmp_path / "run", tmp_path / "cache"

@@ -16,6 +16,7 @@ from recon_backend.training.samples import (
     TRUTH_PEAK_RULE,
     PatchShape,
     draw_batches,
+    drawn_range,
     simulated_clip,
 )
 from recon_backend.training.sources import CineFile, KspaceFolder, VideoFolder, members_of, open_source
@@ -216,3 +217,26 @@ def test_the_published_scale_is_the_peak_of_the_truth(videos: Path, tmp_path: Pa
         assert inputs[0].shape == (1, 8, 240, 240, 2)
         assert (target.max() == pytest.approx(1, abs=1e-5)) == exact
     assert PUBLISHED_PATCHES["radial"] == PatchShape(32, 24, 0, 0, 1)
+
+
+@pytest.mark.parametrize(("size", "length"), [(256, 64), (240, 128), (240, 24), (40, 40)])
+def test_patches_see_the_edges_about_as_often_as_the_middle(size: int, length: int) -> None:
+    """The corner is seen at most three times less often than any other pixel; all patches lie inside."""
+
+    class Each:
+        """Draws every number of a range once."""
+
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def integers(self, low: int, high: int) -> int:
+            return low + self.number % (high - low)
+
+    count = size + length - 1
+    ranges = [drawn_range(size, length, Each(number)) for number in range(count)]  # type: ignore[arg-type]
+    assert {part.start for part in ranges} == set(range(size - length + 1))
+    coverage = np.zeros(size, int)
+    for part in ranges:
+        assert part.stop - part.start == length
+        coverage[part] += 1
+    assert coverage.max() <= 3 * coverage.min()
