@@ -1,4 +1,4 @@
-"""`blindcine models list, show, verify, register, import`: the trained models, their checks, and new ones."""
+"""`blindcine models list, show, curves, verify, register, import`: trained models, their checks, new ones."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     step = steps.add_parser("show", help="print all that is known of a model")
     step.add_argument("name", metavar="NAME", help="a model's name, see `blindcine models list`")
     step.set_defaults(run=run_show)
+    step = steps.add_parser("curves", help="draw the learning curves of the models on the shelf")
+    step.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture")
+    step.set_defaults(run=run_curves)
     step = steps.add_parser(
         "verify", help="compare every model's weights with its manifest, and run its golden input"
     )
@@ -215,6 +218,26 @@ def _fields(model: ShelfModel) -> dict[str, object]:
 
 def _listed(record: Mapping[str, Any]) -> str:
     return "; ".join(f"{key} {value}" for key, value in record.items())
+
+
+def run_curves(arguments: argparse.Namespace) -> int:
+    """Draw one panel a sampling, and say which models have no curve."""
+    from app.commands.learning_curves import curves_of, draw_curves
+    from recon_backend.models import shelf
+
+    if arguments.out.suffix.lower() != ".png":
+        raise CommandError(f"{arguments.out}: the picture is a PNG file; end its name in .png.")
+    manifests = [model.manifest for model in shelf()]
+    curves = curves_of(manifests)
+    if not curves:
+        raise CommandError("No model on the shelf has a learning curve; nothing was drawn.")
+    draw_curves(curves, arguments.out)
+    drawn = [manifest.name for group in curves.values() for manifest in group]
+    for manifest in manifests:
+        if manifest.name not in drawn:
+            complain(f"{manifest.name} has no learning curve.")
+    say(f"{arguments.out}: learning curves of {len(drawn)} models.")
+    return 0
 
 
 def run_verify(arguments: argparse.Namespace) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from recon_backend.errors import ReconstructionError
 from recon_backend.networks.architectures import PUBLISHED
 from recon_backend.preparation import NORMALISATION_RULE
 from recon_backend.training.configuration import CONFIGURATION_NAME, TrainingConfiguration, read_run
-from recon_backend.training.fit import BEST_NAME, STATE_NAME
+from recon_backend.training.fit import BEST_NAME, LOG_NAME, STATE_NAME
 from recon_backend.training.sources import open_source
 
 PUBLISHED_STEPS = {"cartesian": 49_824, "radial": 98_091, "spiral": 82_002}
@@ -71,13 +73,30 @@ def export_run(run: Path, shelf: Path, cache: Path, name: str | None = None) -> 
             "precision": configuration.precision,
             "backend": record["backend"],
             "preset": configuration.preset,
+            "optimizer": configuration.optimizer,
             "learning_rate": configuration.learning_rate,
             "absolute_error_weight": configuration.absolute_error_weight,
             "patch": dataclasses.asdict(configuration.patch_shape),
             "simulation": dataclasses.asdict(configuration.simulation),
+            "changes": record.get("changes", []),
+            "learning_curve": _learning_curve(run, record),
         },
     )
     return models.write_model(shelf / manifest.name, weights, names, manifest)
+
+
+def _learning_curve(run: Path, record: dict[str, Any]) -> list[list[float]]:
+    """[step, validation SSIM] of each validation since the validation samples are what they are."""
+    comparable = [change["step"] for change in record.get("changes", []) if "patch" in change["fields"]]
+    since = max(comparable, default=-1)
+    curve: dict[int, float] = {}
+    if not (run / LOG_NAME).exists():
+        return []
+    with (run / LOG_NAME).open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            if int(row["step"]) > since:
+                curve[int(row["step"])] = round(float(row["validation_ssim"]), 4)
+    return [[step, ssim] for step, ssim in sorted(curve.items())]
 
 
 def _caution(configuration: TrainingConfiguration, step: int, data: str) -> str:

@@ -358,3 +358,30 @@ def test_the_shelf_has_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert models.shelf_folders() == [SHIPPED]
     with pytest.raises(ReconstructionError, match="the user has no home; set BLINDCINE_MODELS"):
         models.own_folder(None, "x")
+
+
+def test_learning_curves_are_drawn_from_the_manifests(
+    own_shelf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One panel a sampling with each model's own points; models without a curve are named."""
+    from app.commands.learning_curves import _drawn, curves_of
+
+    monkeypatch.setattr(models, "shelf_folders", lambda: (own_shelf,))
+    picture = tmp_path / "curves.png"
+    put(own_shelf, "mute")
+    assert main(["models", "curves", "--out", str(picture)]) == 2
+    assert "No model on the shelf has a learning curve" in capsys.readouterr().err and not picture.exists()
+    points = {"one": [[100, 0.5], [200, 0.7]], "two": [[50, 0.4], [90, 0.45], [120, 0.44]]}
+    for name, curve in points.items():
+        put(own_shelf, name, details={"learning_curve": curve})
+    assert main(["models", "curves", "--out", str(picture)]) == 0
+    said = capsys.readouterr()
+    assert "learning curves of 2 models" in said.out and "mute has no learning curve" in said.err
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    figure = _drawn(curves_of([model.manifest for model in models.shelf()]))
+    (panel,) = figure.axes
+    assert panel.get_title() == "radial: unet3d"
+    lines = {line.get_label().split(" ")[0]: line.get_xydata().tolist() for line in panel.lines}  # type: ignore[union-attr]
+    assert lines == points
+    assert main(["models", "curves", "--out", str(tmp_path / "curves.jpg")]) == 2
+    assert main(["models", "curves", "--out", str(picture / "inside.png")]) == 2

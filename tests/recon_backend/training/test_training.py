@@ -13,7 +13,7 @@ from skimage.metrics import structural_similarity
 from recon_backend import device, models
 from recon_backend.errors import ReconstructionError
 from recon_backend.simulation.videos import SimulationRanges
-from recon_backend.training.export import export_run
+from recon_backend.training.export import _learning_curve, export_run
 from recon_backend.training.fit import BEST_NAME, STATE_NAME, Trainer, TrainingConfiguration
 from recon_backend.training.losses import magnitude, ssim
 from recon_backend.training.samples import PATCHES, PatchShape, draw_batches
@@ -117,6 +117,10 @@ def test_training_resumes_and_exports(cine: Path, tmp_path: Path, monkeypatch: p
         and manifest.filters == [4, 8, 8]
         and "Short training run" in manifest.caution
     )
+    curve = manifest.details["learning_curve"]
+    assert [step for step, _ in curve] == [2, 3]
+    assert max(ssim for _, ssim in curve) == manifest.validation_ssim
+    assert manifest.details["optimizer"] == "muon" and manifest.details["changes"] == []
     monkeypatch.setenv(models.SHELF_VARIABLE, str(tmp_path / "shelf"))
     model = models.find("radial", "cardiac")
     assert model.folder == tmp_path / "shelf" / "radial-cardiac"
@@ -127,6 +131,21 @@ def test_training_resumes_and_exports(cine: Path, tmp_path: Path, monkeypatch: p
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(ReconstructionError, match="do not match their manifest"):
         model.load()
+
+
+def test_curves_begin_anew_with_other_patches(tmp_path: Path) -> None:
+    """Scores on other validation samples are no points of the same curve; of two lines the last counts."""
+    (tmp_path / "log.csv").write_text(
+        "step,seconds,loss,validation_ssim\n100,1.0,0.5,0.9\n200,2.0,0.4,0.5\n200,2.0,,0.51\n300,3.0,0.4,0.6\n"
+    )
+    changes = [
+        {"step": 100, "fields": {"patch": [None, None]}},
+        {"step": 250, "fields": {"learning_rate": [1e-4, 1e-5]}},
+    ]
+    assert _learning_curve(tmp_path, {"changes": changes}) == [[200, 0.51], [300, 0.6]]
+    assert len(_learning_curve(tmp_path, {})) == 3
+    (tmp_path / "log.csv").unlink()
+    assert _learning_curve(tmp_path, {}) == []
 
 
 def test_export_needs_a_validated_run(tmp_path: Path) -> None:
