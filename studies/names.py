@@ -81,6 +81,12 @@ def method_label(method: str) -> str:
     return METHOD_LABELS.get(method, in_words(method))
 
 
+def method_named(text: str) -> str:
+    """The method that a text stands for: its label in any letter case, else the text itself."""
+    wanted = text.strip().casefold()
+    return next((name for name, label in METHOD_LABELS.items() if label.casefold() == wanted), text.strip())
+
+
 def in_words(name: str) -> str:
     """A stored name as it is printed: "least_squares" is "Least squares"."""
     text = name.replace("_", " ").strip()

@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
 from app import theme
 from app.names import reader_names
 from app.protocol_words import ENDPOINT_LABELS, FIELD_LABELS, GREY_SCALE_LABELS, STRATUM_LABELS, field_text
+from studies.names import METHOD_LABELS, method_named
 from studies.protocol import ENDPOINTS, MAXIMUM_ARMS, MINIMUM_ARMS, SPEEDS, STRATA
 
 _NARROW_WIDTH = 118
@@ -323,7 +324,7 @@ class CropEditor(FieldEditor):
 
 
 class MethodsEditor(FieldEditor):
-    """From two to six methods, each in a line of its own.
+    """From two to six methods, each in a line of its own, shown by their labels.
 
     Args:
         known: names that are offered; any other can be typed.
@@ -349,7 +350,7 @@ class MethodsEditor(FieldEditor):
 
     def value(self) -> list[str]:
         """The methods in their order."""
-        return [box.currentText().strip() for box in self.boxes]
+        return [method_named(box.currentText()) for box in self.boxes]
 
     def _show(self, value: Sequence[str]) -> None:
         while len(self.boxes) > len(value):
@@ -357,7 +358,7 @@ class MethodsEditor(FieldEditor):
         while len(self.boxes) < len(value):
             self._append("")
         for box, name in zip(self.boxes, value, strict=True):
-            box.setCurrentText(name)
+            box.setCurrentText(_shown(name))
         self._settle()
 
     def _add(self) -> None:
@@ -375,8 +376,8 @@ class MethodsEditor(FieldEditor):
     def _append(self, name: str) -> None:
         box = QComboBox()
         box.setEditable(True)
-        box.addItems(self._known)
-        box.setCurrentText(name)
+        box.addItems([_shown(known) for known in self._known])
+        box.setCurrentText(_shown(name))
         box.setAccessibleName(f"Method {len(self.boxes) + 1}")
         box.editTextChanged.connect(self._changed)
         self._guard(box)
@@ -406,6 +407,10 @@ class MethodsEditor(FieldEditor):
         for button in self._buttons:
             button.setEnabled(len(self.boxes) > MINIMUM_ARMS)
         self.add_button.setEnabled(len(self.boxes) < MAXIMUM_ARMS)
+
+
+def _shown(method: str) -> str:
+    return METHOD_LABELS.get(method, method)
 
 
 def inset_text(box: QAbstractSpinBox) -> None:

@@ -27,6 +27,7 @@ from app.protocol_words import FIELD_LABELS, field_text
 from app.study_snapshot import StudySnapshot
 from app.widgets.elements import say, scrolled, styled_label
 from app.widgets.plain_table import PlainTable
+from studies.names import method_label
 from studies.state import SessionRecord
 from studies.words import counted
 
@@ -158,7 +159,8 @@ def _frozen_fields(snapshot: StudySnapshot) -> list[tuple[str, str]]:
     for name, label in FIELD_LABELS.items():
         if name == "arms":
             sealed = f"{snapshot.protocol.arm_count}, sealed"
-            rows.append((label, sealed if snapshot.design is None else ", ".join(snapshot.design.arms)))
+            arms = () if snapshot.design is None else snapshot.design.arms
+            rows.append((label, "; ".join(map(method_label, arms)) or sealed))
         elif name == "scans":
             rows.append(("Scans", f"{scans}, {practice} for practice" if practice else scans))
         elif name == "repeat_minimum" and not values["repeat_share"]:

@@ -132,7 +132,8 @@ def test_a_mistake_stands_at_its_field(form: ProtocolForm) -> None:
     assert "not all different" in form.errors["arms"].text()
     assert form.errors["name"].isHidden()
     assert form.first_mistake() == "Methods"
-    arms.boxes[0].setEditText("compressed_sensing")
+    assert arms.boxes[1].currentText() == "DL, natural videos"  # people read labels, the study keeps names
+    arms.boxes[0].setEditText("compressed Sensing")
     readers.line.setText("Ada")
     assert form.check(design) == design.changed({"readers": ["Ada"]})
     assert form.first_mistake() == ""

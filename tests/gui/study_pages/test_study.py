@@ -24,6 +24,7 @@ from app.widgets.power_view import PowerView
 from app.widgets.study_dialogs import AmendmentAnswer
 from studies import blinding
 from studies.design import Design, template
+from studies.names import method_label
 from studies.package import open_package, save_response
 from studies.power import what_can_n_show
 from studies.protocol import PlannedScan, Protocol
@@ -418,7 +419,7 @@ def test_the_lock_takes_the_names_off_the_page(
 ) -> None:
     study = study_of(context)
     type_into(design, "readers", "Ada, Ben", qtbot)
-    assert "compressed_sensing" in every_text(page, all_texts)
+    assert "Compressed sensing" in every_text(page, all_texts)
     page.lock()  # nobody waited for the pause that ends typing
     waiting(page, qtbot)
     qtbot.waitUntil(lambda: bool(answers.checks), timeout=PATIENCE_MS)
@@ -438,7 +439,7 @@ def test_the_lock_takes_the_names_off_the_page(
     study.unblind(PASSPHRASE, "Cleo", force=True)
     page.on_shown()
     qtbot.waitUntil(lambda: page.next.title.text() == "Next: look at the results", timeout=PATIENCE_MS)
-    assert ", ".join(ARMS) in every_text(page, all_texts)
+    assert "; ".join(map(method_label, ARMS)) in every_text(page, all_texts)
     qtbot.mouseClick(page.record.protocol_card.copy_button, Qt.MouseButton.LeftButton)
     assert QApplication.clipboard().text() == study.protocol_sha256
     assert page.record.protocol_card.digest.toolTip() == study.protocol_sha256
