@@ -141,7 +141,7 @@ def measure(
 
 def _step(trainer: object, batch: tuple[list[np.ndarray], np.ndarray]) -> tuple[float, np.ndarray]:
     began = time.perf_counter()
-    trainer._train_step(*batch)  # type: ignore[attr-defined]  # the loop's own step
+    trainer._train_step(*batch, 1e-4)  # type: ignore[attr-defined]  # the loop's own step
     return time.perf_counter() - began, batch[1]
 
 

@@ -42,6 +42,7 @@ CHANGEABLE = (
     "learning_rate",
     "warmup_steps",
     "decay_steps",
+    "cooldown",
     "clipnorm",
     "absolute_error_weight",
     "average_momentum",
@@ -69,8 +70,9 @@ class TrainingConfiguration:
         validate_every: steps between validations.
         validation_batches: clips simulated once for validation, up to four batches cut from each.
         preset: where the other values come from unless they are stated: "improved" or "published".
-        decay_steps: the learning rate falls to a hundredth along a cosine until this step; 0 = it stays. The
-            weight average takes its place by default, so a run can stop at any time.
+        decay_steps: the learning rate falls to a hundredth along a cosine until this step; 0 = it stays.
+        cooldown: share of the steps or minutes that a call was given in which the learning rate falls to a
+            hundredth at the end; a later call begins at the full rate again (published: 0).
         clipnorm: largest norm of each variable's gradient; 0 = none.
         normalisation: "p99.9-time-average" as in reconstruction, or "truth-peak" as published.
         simulation: ranges and switches of the simulation.
@@ -92,6 +94,7 @@ class TrainingConfiguration:
     validation_batches: int = 8
     preset: Preset = "improved"
     decay_steps: int = 0
+    cooldown: float = 0.2
     clipnorm: float = 1.0
     normalisation: str = NORMALISATION_RULE
     simulation: SimulationRanges = field(default_factory=SimulationRanges)
@@ -119,12 +122,14 @@ class TrainingConfiguration:
         """How simulated clips are cut."""
         return self.patch or PATCHES[self.sampling]
 
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+    def learning_rate_at(self, step: int, done: float = 0.0) -> float:
+        """The learning rate of a step, counted from 0, when `done` of the call's steps or time are over."""
         rate = self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
         if self.decay_steps > self.warmup_steps:
-            done = (step - self.warmup_steps) / (self.decay_steps - self.warmup_steps)
-            rate *= 0.01 + 0.99 * (1 + math.cos(math.pi * min(max(done, 0.0), 1.0))) / 2
+            fallen = (step - self.warmup_steps) / (self.decay_steps - self.warmup_steps)
+            rate *= 0.01 + 0.99 * (1 + math.cos(math.pi * min(max(fallen, 0.0), 1.0))) / 2
+        if self.cooldown:
+            rate *= min(1.0, max(0.01, (1.0 - done) / self.cooldown))
         return rate
 
 
@@ -135,6 +140,7 @@ _PUBLISHED: dict[str, Any] = {
     "warmup_steps": 0,
     "absolute_error_weight": 0.0,
     "average_momentum": 0.0,
+    "cooldown": 0.0,
     "validate_every": 519,
     "validation_batches": 69,
     "normalisation": TRUTH_PEAK_RULE,
@@ -172,7 +178,9 @@ def _settings_of(record: dict[str, Any]) -> dict[str, Any]:
     """The settings in a run's record, or in a file of settings."""
     settings = {name: value for name, value in record.items() if name not in RECORD_KEYS}
     if len(settings) < len(record):
-        settings.setdefault("optimizer", "adam")  # what runs had before there was a choice
+        # What runs had before there was a choice.
+        settings.setdefault("optimizer", "adam")
+        settings.setdefault("cooldown", 0.0)
     return settings
 
 
@@ -307,6 +315,7 @@ _RULES: dict[str, _Rule] = {
     "learning_rate": _Rule("a number above 0 and up to 1", float, 1e-12, 1),
     "warmup_steps": _Rule("a whole number from 0 on", int, 0),
     "decay_steps": _Rule("a whole number from 0 on", int, 0),
+    "cooldown": _Rule("a number from 0 to 1", float, 0, 1),
     "clipnorm": _Rule("a number from 0 on", float, 0),
     "absolute_error_weight": _Rule("a number from 0 on", float, 0),
     "average_momentum": _Rule("a number from 0 to below 1", float, 0, 1 - 1e-9),

@@ -192,7 +192,14 @@ class Trainer:
         """
         held_out = self._read_data(reading)
         configuration = self.configuration
-        started, before = time.monotonic(), self.seconds
+        started, before, first = time.monotonic(), self.seconds, self.step
+
+        def done() -> float:
+            """The share of this call's steps or minutes, whichever ends it."""
+            of_steps = (self.step - first) / (steps - first) if steps is not None else 0.0
+            of_time = (time.monotonic() - started) / (60 * minutes) if minutes is not None else 0.0
+            return max(of_steps, of_time)
+
         with running_simulators(
             sampling=configuration.sampling,
             data=Path(configuration.data),
@@ -209,11 +216,13 @@ class Trainer:
                 while (steps is None or self.step < steps) and (
                     minutes is None or time.monotonic() - started < 60 * minutes
                 ):
-                    loss = self._train_step(*take())
+                    inputs, target = take()
+                    rate = configuration.learning_rate_at(self.step, done())
+                    loss = self._train_step(inputs, target, rate)
                     losses.append(loss)
                     self.seconds = before + time.monotonic() - started
                     if len(losses) == _SCALARS_EVERY:
-                        since = self._log_scalars(losses, since)
+                        since = self._log_scalars(losses, since, rate)
                     if self.step % configuration.validate_every == 0:
                         self._validate(loss, held_out)
                     elif time.monotonic() - self._saved > _SAVE_INTERVAL_S:
@@ -221,7 +230,7 @@ class Trainer:
                     if progress is not None:
                         progress(TrainingStatus(self.step, loss, self.validation_ssim, self.seconds))
                 if losses:
-                    self._log_scalars(losses, since)
+                    self._log_scalars(losses, since, rate)
             finally:
                 # Weights of a step that diverged must not replace good ones.
                 if not self._diverged:
@@ -253,8 +262,8 @@ class Trainer:
         """One sentence for each file of the data that could not be used."""
         return list(self._record.get("skipped", []))
 
-    def _train_step(self, inputs: list[Array], target: Array) -> float:
-        self.model.optimizer.learning_rate = self.configuration.learning_rate_at(self.step)
+    def _train_step(self, inputs: list[Array], target: Array, learning_rate: float) -> float:
+        self.model.optimizer.learning_rate = learning_rate
         loss = float(self.model.train_on_batch(_model_inputs(inputs), target[..., None]))
         if not np.isfinite(loss):
             self._diverged = True
@@ -271,13 +280,13 @@ class Trainer:
             average += (1 - momentum) * np.asarray(value, np.float32)
         return loss
 
-    def _log_scalars(self, losses: list[float], since: float) -> float:
+    def _log_scalars(self, losses: list[float], since: float, learning_rate: float) -> float:
         now = time.monotonic()
         self._events.scalars(
             self.step,
             {
                 "train/loss": float(np.mean(losses)),
-                "train/learning_rate": self.configuration.learning_rate_at(self.step - 1),
+                "train/learning_rate": learning_rate,
                 "train/steps_per_second": len(losses) / max(now - since, 1e-9),
             },
         )

@@ -58,7 +58,7 @@ class PatchShape:
 PATCHES: dict[str, PatchShape] = {
     "cartesian": PatchShape(16, 16, 0, 24, 1, 4),
     "radial": PatchShape(16, 16, 64, 64, 1, 8),
-    "spiral": PatchShape(12, 5, 128, 128, 4, 4),
+    "spiral": PatchShape(12, 5, 128, 128, 2, 8),
 }
 
 

@@ -80,7 +80,7 @@ def test_the_published_preset_is_that_of_the_paper() -> None:
     """Adam 1e-4 constant, clipnorm 1, 1 − SSIM alone, one clip a step, 519 steps an epoch."""
     made = make_configuration({"sampling": "radial", "data": "x", "preset": "published"})
     assert made == TrainingConfiguration.published("radial", "x")
-    assert [made.learning_rate_at(step) for step in (0, 1, 98_090)] == [1e-4] * 3
+    assert [made.learning_rate_at(step, 1.0) for step in (0, 1, 98_090)] == [1e-4] * 3
     assert made.optimizer == "adam"
     assert (made.clipnorm, made.absolute_error_weight, made.average_momentum) == (1.0, 0.0, 0.0)
     assert made.validate_every == 519 and made.normalisation == "truth-peak"
@@ -97,6 +97,10 @@ def test_learning_rate_warms_up_and_falls() -> None:
     assert [constant.learning_rate_at(step) for step in (0, 4, 9, 10, 10**6)] == [0.1, 0.5, 1.0, 1.0, 1.0]
     falling = TrainingConfiguration("radial", "x", learning_rate=1.0, warmup_steps=10, decay_steps=110)
     assert falling.learning_rate_at(60) == pytest.approx(0.505)
+    assert falling.learning_rate_at(60, 0.9) == pytest.approx(0.505 / 2)
+    assert [constant.learning_rate_at(10, done) for done in (0, 0.8, 0.9, 1, 2)] == pytest.approx(
+        [1, 1, 0.5, 0.01, 0.01]
+    )
     assert falling.learning_rate_at(110) == falling.learning_rate_at(10**6) == pytest.approx(0.01)
 
 
@@ -156,7 +160,7 @@ def test_records_of_older_versions_are_read(tmp_path: Path) -> None:
     """What they did not know has its default, which is what they did; a record serves as settings."""
     run = write_run(tmp_path / "run", OLD_RECORD)
     assert read_run(run) == TrainingConfiguration(
-        "spiral", "/data/videos", precision="mixed_bfloat16", optimizer="adam"
+        "spiral", "/data/videos", precision="mixed_bfloat16", optimizer="adam", cooldown=0.0
     )
     assert make_configuration(read_settings(run / CONFIGURATION_NAME)) == read_run(run)
 

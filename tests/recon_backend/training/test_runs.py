@@ -255,6 +255,29 @@ def test_two_minutes_are_lost_at_most(waiting: Trainer, monkeypatch: pytest.Monk
     assert len(saved) <= 6, "and not all the time"
 
 
+@pytest.mark.parametrize("limit", ["steps", "minutes"])
+def test_every_call_ends_with_small_steps(
+    waiting: Trainer, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """The last fifth of the steps or minutes of a call falls to a hundredth; the next begins at full rate."""
+    clock, rates = [0.0], []
+
+    def step(_inputs: object, _target: object, rate: float) -> float:
+        clock[0] += 30.0
+        rates.append(rate / waiting.configuration.learning_rate)
+        waiting.step += 1
+        return 1.0
+
+    monkeypatch.setattr(fit, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(waiting, "_train_step", step)
+    monkeypatch.setattr(waiting, "_validate", lambda *_: None)
+    monkeypatch.setattr(waiting, "save", lambda: None)
+    waiting.step = 100
+    for end in (110, 120):
+        waiting.run(**({"steps": end} if limit == "steps" else {"minutes": 5.0}))  # type: ignore[arg-type]
+    assert rates == pytest.approx([*[1.0] * 9, 0.5] * 2)
+
+
 def test_a_loss_that_diverged_does_not_replace_the_state(
     waiting: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
