@@ -248,10 +248,10 @@ def reconciled(
         return wanted, []
     found = read_run(folder)
     names = [part.name for part in dataclasses.fields(wanted)]
-    differing = [name for name in names if _differs(name, getattr(found, name), getattr(wanted, name))]
+    differing = [name for name in names if _differs(name, _value(found, name), _value(wanted, name))]
     refused = [name for name in differing if not resume or name not in CHANGEABLE]
     if refused:
-        name, both = refused[0], (getattr(found, refused[0]), getattr(wanted, refused[0]))
+        name, both = refused[0], (_value(found, refused[0]), _value(wanted, refused[0]))
         was, now = _shortened(*both)
         advice = (
             "give --resume to go on with the new value, or another folder"
@@ -268,6 +268,11 @@ _Table = TypeVar("_Table", SimulationRanges, PatchShape)
 
 def _no_run(folder: Path) -> ReconstructionError:
     return ReconstructionError(f"{folder}: there is no run to resume; leave --resume out to begin one.")
+
+
+def _value(configuration: TrainingConfiguration, name: str) -> Any:  # noqa: ANN401 - any field's value
+    """A field's value; of the patch what is cut, for another version may have another default."""
+    return configuration.patch_shape if name == "patch" else getattr(configuration, name)
 
 
 def _differs(name: str, one: Any, other: Any) -> bool:  # noqa: ANN401 - any field's value

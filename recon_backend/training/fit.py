@@ -433,6 +433,7 @@ class Trainer:
         path = self.folder / CONFIGURATION_NAME
         before: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         record = dataclasses.asdict(self.configuration) | {"parameters": int(self.model.count_params())}
+        record["patch"] = dataclasses.asdict(self.configuration.patch_shape)
         record["version"] = __version__
         record["backend"] = keras.backend.backend()
         # The peak of the truth is not known in use; the peak of the time average takes its place.

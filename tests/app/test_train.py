@@ -62,7 +62,7 @@ def test_float16_is_not_trained_in(asked: Asked, monkeypatch: pytest.MonkeyPatch
 
 def test_the_same_command_goes_on_with_the_runs_precision(asked: Asked, tmp_path: Path) -> None:
     """Begun in float32 elsewhere, it stays so; a stated setting that differs is refused by name."""
-    record(tmp_path, precision="float32")
+    record(tmp_path, precision="float32", optimizer="muon", cooldown=0.2)
     made = configuration_of(asked())
     assert made.precision == "float32"
     assert reconciled(made, tmp_path / "run") == (made, [])

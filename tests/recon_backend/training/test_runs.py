@@ -25,7 +25,7 @@ from recon_backend.errors import ReconstructionError
 from recon_backend.training import fit
 from recon_backend.training.configuration import CONFIGURATION_NAME, TrainingConfiguration
 from recon_backend.training.fit import BEST_NAME, STATE_NAME, Trainer, initial_weights
-from recon_backend.training.samples import PatchShape
+from recon_backend.training.samples import PATCHES, PatchShape
 from recon_backend.training.tensorboard import EventWriter
 
 assert device.DEVICE_CHOICES  # imported for its choice of the Keras backend
@@ -203,6 +203,24 @@ def test_another_optimiser_begins_anew_with_the_same_weights(cine: Path, tmp_pat
     assert smaller.best_ssim == -1.0
     changes = json.loads((run / CONFIGURATION_NAME).read_text())["changes"]
     assert [list(change["fields"]) for change in changes] == [["optimizer"], ["patch"]]
+
+
+def test_another_default_patch_is_noticed(
+    cine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run records what was cut, so a version with another default does not go on with it unasked."""
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    monkeypatch.setitem(PATCHES, "radial", PatchShape(8, 8, 32, 32, 1))
+    usual = configuration_for(cine, patch=None)
+    first = Trainer(usual, run, cache)
+    first.best_ssim = 0.9
+    first.save()
+    assert Trainer(usual, run, cache).best_ssim == pytest.approx(0.9)
+    monkeypatch.setitem(PATCHES, "radial", PatchShape(8, 8, 16, 16, 1))
+    with pytest.raises(ReconstructionError, match="has patch .'height': 32, 'width': 32., but now it is"):
+        Trainer(usual, run, cache)
+    assert Trainer(usual, run, cache, resume=True).best_ssim == -1.0
+    assert json.loads((run / CONFIGURATION_NAME).read_text())["patch"]["height"] == 16
 
 
 def test_the_log_forgets_what_the_state_does_not_know(cine: Path, tmp_path: Path) -> None:
