@@ -141,7 +141,8 @@ def measure(
 
 def _step(trainer: object, batch: tuple[list[np.ndarray], np.ndarray]) -> tuple[float, np.ndarray]:
     began = time.perf_counter()
-    trainer._train_step(*batch, 1e-4)  # type: ignore[attr-defined]  # the loop's own step
+    # The loop's own step; its time does not depend on the learning rate.
+    trainer._train_step(*batch, 1e-4)  # type: ignore[attr-defined]
     return time.perf_counter() - began, batch[1]
 
 

@@ -41,6 +41,8 @@ WEIGHTS_NAME = "weights.h5"
 FORMAT = "blindcine-model-2"
 SHELF_VARIABLE = "BLINDCINE_MODELS"
 TRAINED_HERE = "trained with blindcine"
+# In a manifest's details: [step, validation SSIM] of each validation.
+LEARNING_CURVE = "learning_curve"
 TRAINING_KINDS = ("natural", "cardiac")
 
 _FIRST_FORMAT = "blindcine-model-1"

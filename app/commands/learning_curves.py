@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from recon_backend.models import Manifest
 
-CURVE = "learning_curve"
 _SIZE_INCHES = (9.0, 3.2)
 _DPI = 120
 _COLOURS = {"natural": "#0b7285", "cardiac": "#c2410c"}
@@ -19,9 +18,11 @@ _COLOURS = {"natural": "#0b7285", "cardiac": "#c2410c"}
 
 def curves_of(manifests: Sequence[Manifest]) -> dict[str, list[Manifest]]:
     """The models that have a curve of two points or more, by sampling."""
+    from recon_backend.models import LEARNING_CURVE
+
     found: dict[str, list[Manifest]] = {}
     for manifest in manifests:
-        if len(manifest.details.get(CURVE, ())) > 1:
+        if len(manifest.details.get(LEARNING_CURVE, ())) > 1:
             found.setdefault(manifest.sampling, []).append(manifest)
     return dict(sorted(found.items()))
 
@@ -43,12 +44,14 @@ def _drawn(by_sampling: dict[str, list[Manifest]]) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from recon_backend.models import LEARNING_CURVE
+
     figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(by_sampling), squeeze=False, sharey=True)[0]
     for panel, (sampling, manifests) in zip(panels, by_sampling.items(), strict=True):
         for manifest in manifests:
-            steps, similarity = zip(*manifest.details[CURVE], strict=True)
+            steps, similarity = zip(*manifest.details[LEARNING_CURVE], strict=True)
             panel.plot(
                 steps,
                 similarity,

@@ -88,7 +88,9 @@ def simulate_file(
             snr=_PHANTOM_SNR if snr_db is None else 10 ** (snr_db / 20),
             seed=seed,
         )
-    ranges = SimulationRanges.published() if published else SimulationRanges()
+    # The spreads of training in contrast and noise are no wish of whoever simulates this very movie.
+    usual = SimulationRanges.published()
+    ranges = usual if published else SimulationRanges(snr_db=usual.snr_db, contrast=usual.contrast)
     if coils is not None:
         ranges = dataclasses.replace(ranges, coils=(coils, coils))
     if snr_db is not None:

@@ -84,8 +84,8 @@ def complex_object(
     """Complex movie (frame, y, x) from a colour movie (frame, y, x, 3).
 
     Scaled to 0…1 over the whole block; two neighbouring channels of a random roll become real and imaginary
-    part, then
-    the angle is multiplied by 4 so that it fills the circle.
+    part, then the angle is multiplied by 4 so that it fills the circle, and the magnitude raised to the power
+    that `ranges.contrast` draws.
     """
     scaled = colour.astype(np.float32)
     low, high = float(scaled.min()), float(scaled.max())
@@ -93,7 +93,10 @@ def complex_object(
     first = int(rng.integers(3))
     second = (first + 1) % 3
     pair = scaled[..., first] + 1j * scaled[..., second]
-    return (np.abs(pair) * np.exp(1j * ranges.angle_factor * np.angle(pair))).astype(np.complex64)
+    magnitude = np.abs(pair)
+    if ranges.contrast != (1.0, 1.0):
+        magnitude **= rng.uniform(*ranges.contrast)
+    return (magnitude * np.exp(1j * ranges.angle_factor * np.angle(pair))).astype(np.complex64)
 
 
 def ellipse(matrix: int, rng: np.random.Generator, ranges: SimulationRanges) -> npt.NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """What a training run is: its settings, read from a file, checked, and compared with those of a run on disk.
 
  Rule of going on: the same settings continue a run; other settings are refused with the name of the field.
-With `resume` the settings of the optimiser may change (and the folder of the data may have moved), but
-nothing that would make it another experiment.
+With `resume` the settings of the optimiser and of the samples may change (and the folder of the data may have
+moved), which the record notes; the network, its data, the seed and the normalisation may not.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 NORMALISATIONS = (NORMALISATION_RULE, TRUTH_PEAK_RULE)
 # What a run's own record holds besides the configuration; a record may serve as a configuration file.
 RECORD_KEYS = ("parameters", "version", "backend", "inference_normalisation", "clips", "skipped", "changes")
+# What the validation samples follow from, and so which scores of a run compare with each other.
+SAMPLE_FIELDS = ("patch", "simulation")
 # What may change when a run is resumed: all else would make it another experiment.
 CHANGEABLE = (
     "data",
@@ -48,7 +50,7 @@ CHANGEABLE = (
     "average_momentum",
     "precision",
     "validate_every",
-    "patch",
+    *SAMPLE_FIELDS,
 )
 
 
@@ -174,6 +176,9 @@ def read_settings(path: Path) -> dict[str, Any]:
     return _settings_of(settings)
 
 
+_OLD_SIMULATION = {"snr_db": [12.0, 22.0], "contrast": [1.0, 1.0], "wide_rotation_share": 0.7}
+
+
 def _settings_of(record: dict[str, Any]) -> dict[str, Any]:
     """The settings in a run's record, or in a file of settings."""
     settings = {name: value for name, value in record.items() if name not in RECORD_KEYS}
@@ -181,6 +186,7 @@ def _settings_of(record: dict[str, Any]) -> dict[str, Any]:
         # What runs had before there was a choice.
         settings.setdefault("optimizer", "adam")
         settings.setdefault("cooldown", 0.0)
+        settings["simulation"] = _OLD_SIMULATION | settings.get("simulation", {})
     return settings
 
 
@@ -248,10 +254,10 @@ def reconciled(
         return wanted, []
     found = read_run(folder)
     names = [part.name for part in dataclasses.fields(wanted)]
-    differing = [name for name in names if _differs(name, _value(found, name), _value(wanted, name))]
+    differing = [name for name in names if _differs(name, used_value(found, name), used_value(wanted, name))]
     refused = [name for name in differing if not resume or name not in CHANGEABLE]
     if refused:
-        name, both = refused[0], (_value(found, refused[0]), _value(wanted, refused[0]))
+        name, both = refused[0], (used_value(found, refused[0]), used_value(wanted, refused[0]))
         was, now = _shortened(*both)
         advice = (
             "give --resume to go on with the new value, or another folder"
@@ -270,7 +276,7 @@ def _no_run(folder: Path) -> ReconstructionError:
     return ReconstructionError(f"{folder}: there is no run to resume; leave --resume out to begin one.")
 
 
-def _value(configuration: TrainingConfiguration, name: str) -> Any:  # noqa: ANN401 - any field's value
+def used_value(configuration: TrainingConfiguration, name: str) -> Any:  # noqa: ANN401 - any field's value
     """A field's value; of the patch what is cut, for another version may have another default."""
     return configuration.patch_shape if name == "patch" else getattr(configuration, name)
 

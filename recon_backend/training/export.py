@@ -16,7 +16,12 @@ from recon_backend import device, models
 from recon_backend.errors import ReconstructionError
 from recon_backend.networks.architectures import PUBLISHED
 from recon_backend.preparation import NORMALISATION_RULE
-from recon_backend.training.configuration import CONFIGURATION_NAME, TrainingConfiguration, read_run
+from recon_backend.training.configuration import (
+    CONFIGURATION_NAME,
+    SAMPLE_FIELDS,
+    TrainingConfiguration,
+    read_run,
+)
 from recon_backend.training.fit import BEST_NAME, LOG_NAME, STATE_NAME
 from recon_backend.training.sources import open_source
 
@@ -79,7 +84,7 @@ def export_run(run: Path, shelf: Path, cache: Path, name: str | None = None) -> 
             "patch": dataclasses.asdict(configuration.patch_shape),
             "simulation": dataclasses.asdict(configuration.simulation),
             "changes": record.get("changes", []),
-            "learning_curve": _learning_curve(run, record),
+            models.LEARNING_CURVE: _learning_curve(run, record),
         },
     )
     return models.write_model(shelf / manifest.name, weights, names, manifest)
@@ -87,8 +92,10 @@ def export_run(run: Path, shelf: Path, cache: Path, name: str | None = None) -> 
 
 def _learning_curve(run: Path, record: dict[str, Any]) -> list[list[float]]:
     """[step, validation SSIM] of each validation since the validation samples are what they are."""
-    comparable = [change["step"] for change in record.get("changes", []) if "patch" in change["fields"]]
-    since = max(comparable, default=-1)
+    others = [
+        change["step"] for change in record.get("changes", []) if set(SAMPLE_FIELDS) & set(change["fields"])
+    ]
+    since = max(others, default=-1)
     curve: dict[int, float] = {}
     if not (run / LOG_NAME).exists():
         return []

@@ -33,8 +33,10 @@ from recon_backend.preparation import NORMALISATION_RULE, PEAK_RULE
 from recon_backend.storage import TEMPORARY_SUFFIX, replacing, write_durably
 from recon_backend.training.configuration import (
     CONFIGURATION_NAME,
+    SAMPLE_FIELDS,
     TrainingConfiguration,
     reconciled,
+    used_value,
 )
 from recon_backend.training.losses import magnitude, ssim, training_loss
 from recon_backend.training.muon import Muon
@@ -153,8 +155,6 @@ class Trainer:
         self.validation_ssim: float | None = None
         self._saved, self._validated, self._diverged = time.monotonic(), -1, False
         self._restore()
-        if "patch" in changed:
-            self.best_ssim = -1.0  # other validation samples: scores of before do not compare
         self._write_record(changed)
         self._events = EventWriter(folder / EVENTS_NAME)
         self._validation: list[tuple[list[Array], Array]] = []
@@ -383,8 +383,20 @@ class Trainer:
 
     def _save_arrays(self, path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
         averages = {f"average{i:04d}": value for i, value in enumerate(self.average)}
+        samples = np.array(self._samples)
         with replacing(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **arrays, **averages)  # type: ignore[arg-type]
+            np.savez(stream, **arrays, **averages, samples=samples)  # type: ignore[arg-type]
+
+    @property
+    def _samples(self) -> str:
+        """What the validation samples follow from, as text."""
+        parts = {name: used_value(self.configuration, name) for name in SAMPLE_FIELDS}
+        return json.dumps({name: dataclasses.asdict(part) for name, part in parts.items()}, sort_keys=True)
+
+    def _comparable(self, state: Mapping[str, npt.NDArray[Any]], name: str) -> float:
+        """A saved validation SSIM; -1 if it was measured on other samples than will be."""
+        same = "samples" in state and str(state["samples"]) == self._samples
+        return float(state[name]) if same else -1.0
 
     def _restore(self) -> None:
         path = self.folder / STATE_NAME
@@ -401,12 +413,12 @@ class Trainer:
                     for i, variable in enumerate(self.model.optimizer.variables):
                         variable.assign(state[f"optimizer{i:04d}"])
                 self.step, self.seconds = int(state["step"]), float(state["seconds"])
-                self.best_ssim = float(state["best_ssim"])
+                self.best_ssim = self._comparable(state, "best_ssim")
             best = self.folder / BEST_NAME
             if best.exists():
                 # It may be younger than the state, if the process was killed between the two.
                 with np.load(best) as state:
-                    self.best_ssim = max(self.best_ssim, float(state["ssim"]))
+                    self.best_ssim = max(self.best_ssim, self._comparable(state, "ssim"))
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise FormatError(
                 path, f"the state of the run is damaged ({error}); remove the file to begin anew."

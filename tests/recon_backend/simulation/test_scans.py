@@ -15,10 +15,11 @@ from recon_backend.formats import open_acquisition
 from recon_backend.fourier import NonuniformFourier
 from recon_backend.movie import Movie
 from recon_backend.preparation import prepare
+from recon_backend.simulation import scans
 from recon_backend.simulation.ranges import SimulationRanges
 from recon_backend.simulation.scanner import write_simulated
 from recon_backend.simulation.scans import simulate_file
-from recon_backend.simulation.videos import simulate
+from recon_backend.simulation.videos import complex_object, simulate
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,19 @@ def test_options_and_seed(tmp_path: Path, cine: Path) -> None:
     published = simulate_file(cine, tmp_path / "d.h5", sampling="cartesian", frames=2, published=True)
     assert open_acquisition(published.raw).coils == 30
     assert Movie.load(published.truth).provenance["simulation"] == "published"
+
+
+def test_a_cine_keeps_its_contrast(tmp_path: Path, cine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What training spreads, contrast and noise, is not drawn for a scan of this very movie."""
+    seen: list[SimulationRanges] = []
+
+    def watched(movie: np.ndarray, rng: np.random.Generator, ranges: SimulationRanges) -> np.ndarray:
+        seen.append(ranges)
+        return complex_object(movie, rng, ranges)
+
+    monkeypatch.setattr(scans, "complex_object", watched)
+    simulate_file(cine, tmp_path / "a.h5", sampling="cartesian", frames=2, coils=2)
+    assert seen[0].contrast == (1, 1) and seen[0].snr_db == (12, 22) and not seen[0].published_reading
 
 
 def test_noise_follows_the_asked_ratio(tmp_path: Path, cine: Path) -> None:

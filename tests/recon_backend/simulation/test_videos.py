@@ -31,7 +31,7 @@ def test_cubic_field_reproduces_straight_lines_inside_and_the_constant() -> None
 def test_object_phase_is_four_times_the_channel_angle() -> None:
     """|z| ≤ √2 and angle(z) = 4·atan2(second channel, first channel) for one of the three channel pairs."""
     movie = colour_movie(2, 16)
-    z = videos.complex_object(movie, np.random.default_rng(0), SimulationRanges())
+    z = videos.complex_object(movie, np.random.default_rng(0), SimulationRanges.published())
     scaled = (movie - movie.min()) / (movie.max() - movie.min())
     errors = []
     for roll in range(3):
@@ -40,6 +40,21 @@ def test_object_phase_is_four_times_the_channel_angle() -> None:
         errors.append(np.abs(z - wanted).max())
     assert min(errors) < 1e-5
     assert np.abs(z).max() <= np.sqrt(2) + 1e-6
+
+
+def test_contrast_is_a_power_of_the_magnitude_alone() -> None:
+    """Between the bounds, another for each clip, the phase untouched; a movie of zeros stays one."""
+    movie = colour_movie(2, 16)
+    plain = videos.complex_object(movie, np.random.default_rng(0), SimulationRanges.published())
+    square = videos.complex_object(movie, np.random.default_rng(0), SimulationRanges(contrast=(2.0, 2.0)))
+    np.testing.assert_allclose(square, plain * np.abs(plain), atol=1e-6)
+    grey = np.repeat(np.array([0, 51, 255], np.uint8), 3).reshape(1, 1, 3, 3)
+    rng, ranges = np.random.default_rng(0), SimulationRanges(contrast=(0.7, 2.0))
+    drawn = np.array([np.abs(videos.complex_object(grey, rng, ranges))[0, 0] for _ in range(50)])
+    powers = np.log(drawn[:, 1]) / np.log(np.sqrt(2) / 5)
+    np.testing.assert_allclose(drawn[:, 2], np.sqrt(2) ** powers, rtol=1e-5)
+    assert not drawn[:, 0].any()
+    assert 0.7 <= powers.min() < 0.8 and 1.9 < powers.max() <= 2.0
 
 
 def test_maps_are_divided_by_the_peak_of_their_rss_only() -> None:

@@ -157,16 +157,21 @@ def write_run(folder: Path, record: dict[str, object]) -> Path:
 
 
 def test_records_of_older_versions_are_read(tmp_path: Path) -> None:
-    """What they did not know has its default, which is what they did; a record serves as settings."""
+    """What they did not know is what they did; a record serves as settings."""
     run = write_run(tmp_path / "run", OLD_RECORD)
     assert read_run(run) == TrainingConfiguration(
-        "spiral", "/data/videos", precision="mixed_bfloat16", optimizer="adam", cooldown=0.0
+        "spiral",
+        "/data/videos",
+        precision="mixed_bfloat16",
+        optimizer="adam",
+        cooldown=0.0,
+        simulation=SimulationRanges(snr_db=(12, 22), contrast=(1, 1), wide_rotation_share=0.7),
     )
     assert make_configuration(read_settings(run / CONFIGURATION_NAME)) == read_run(run)
 
 
 def test_going_on_and_refusing(tmp_path: Path) -> None:
-    """The same goes on; another learning rate needs `resume`; another seed or size is another run."""
+    """The same goes on; another rate or simulation needs `resume`; another seed or size is another run."""
     run = write_run(tmp_path / "run", OLD_RECORD)
     same = read_run(run)
     assert reconciled(same, run) == (same, [])
@@ -177,7 +182,11 @@ def test_going_on_and_refusing(tmp_path: Path) -> None:
     ):
         reconciled(slower, run)
     assert reconciled(slower, run, resume=True) == (slower, ["learning_rate"])
-    for name, value in (("seed", 2), ("filters", [8, 16, 32]), ("simulation", {"coils": [4, 4]})):
+    fewer = make_configuration({**read_settings(run / CONFIGURATION_NAME), "simulation": {"coils": [4, 4]}})
+    with pytest.raises(ReconstructionError, match="has simulation .*'coils': .6, 16.*give --resume"):
+        reconciled(fewer, run)
+    assert reconciled(fewer, run, resume=True) == (fewer, ["simulation"])
+    for name, value in (("seed", 2), ("filters", [8, 16, 32]), ("normalisation", "truth-peak")):
         other = make_configuration({**read_settings(run / CONFIGURATION_NAME), name: value})
         for resume in (False, True):
             with pytest.raises(ReconstructionError, match=f"the run there has {name} .*or another folder"):

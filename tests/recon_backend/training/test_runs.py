@@ -199,10 +199,14 @@ def test_another_optimiser_begins_anew_with_the_same_weights(cine: Path, tmp_pat
             np.testing.assert_array_equal(kept, saved)
         assert not any(np.any(value) for value in again.model.optimizer._momenta)
     assert again.best_ssim == pytest.approx(0.9)
-    smaller = Trainer(configuration_for(cine, patch=PatchShape(8, 8, 16, 16, 1)), run, cache, resume=True)
-    assert smaller.best_ssim == -1.0
+    smaller = configuration_for(cine, patch=PatchShape(8, 8, 16, 16, 1))
+    assert Trainer(smaller, run, cache, resume=True).best_ssim == -1.0
+    Trainer(smaller, run, cache).save()
+    louder = dataclasses.replace(smaller, simulation=dataclasses.replace(smaller.simulation, snr_db=(5, 9)))
+    first._save_arrays(run / BEST_NAME, {"ssim": np.array(0.9), "step": np.array(7)})
+    assert Trainer(louder, run, cache, resume=True).best_ssim == -1.0
     changes = json.loads((run / CONFIGURATION_NAME).read_text())["changes"]
-    assert [list(change["fields"]) for change in changes] == [["optimizer"], ["patch"]]
+    assert [list(change["fields"]) for change in changes] == [["optimizer"], ["patch"], ["simulation"]]
 
 
 def test_another_default_patch_is_noticed(
@@ -215,12 +219,17 @@ def test_another_default_patch_is_noticed(
     first = Trainer(usual, run, cache)
     first.best_ssim = 0.9
     first.save()
+    first._save_arrays(run / BEST_NAME, {"ssim": np.array(0.9), "step": np.array(7)})
     assert Trainer(usual, run, cache).best_ssim == pytest.approx(0.9)
     monkeypatch.setitem(PATCHES, "radial", PatchShape(8, 8, 16, 16, 1))
     with pytest.raises(ReconstructionError, match="has patch .'height': 32, 'width': 32., but now it is"):
         Trainer(usual, run, cache)
     assert Trainer(usual, run, cache, resume=True).best_ssim == -1.0
     assert json.loads((run / CONFIGURATION_NAME).read_text())["patch"]["height"] == 16
+    # Ended before a validation: neither the state nor the best weights of before bring their score back.
+    assert Trainer(usual, run, cache).best_ssim == -1.0
+    Trainer(usual, run, cache).save()
+    assert Trainer(usual, run, cache).best_ssim == -1.0
 
 
 def test_the_log_forgets_what_the_state_does_not_know(cine: Path, tmp_path: Path) -> None:
@@ -232,7 +241,7 @@ def test_the_log_forgets_what_the_state_does_not_know(cine: Path, tmp_path: Path
     (run / "log.csv").write_text(
         "step,seconds,loss,validation_ssim\n3,1.0,0.5,0.1\n6,2.0,0.4,0.2\n9,3.0,0.3,0.3\n12,4.0"
     )
-    np.savez(run / BEST_NAME, ssim=np.array(0.3), step=np.array(9))
+    trainer._save_arrays(run / BEST_NAME, {"ssim": np.array(0.3), "step": np.array(9)})
     again = Trainer(configuration_for(cine), run, cache)
     assert [row["step"] for row in log_rows(run)] == ["3", "6"]
     assert again.best_ssim == pytest.approx(0.3)

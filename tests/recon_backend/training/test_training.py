@@ -143,6 +143,8 @@ def test_curves_begin_anew_with_other_patches(tmp_path: Path) -> None:
         {"step": 250, "fields": {"learning_rate": [1e-4, 1e-5]}},
     ]
     assert _learning_curve(tmp_path, {"changes": changes}) == [[200, 0.51], [300, 0.6]]
+    changes.append({"step": 200, "fields": {"simulation": [None, None]}})
+    assert _learning_curve(tmp_path, {"changes": changes}) == [[300, 0.6]]
     assert len(_learning_curve(tmp_path, {})) == 3
     (tmp_path / "log.csv").unlink()
     assert _learning_curve(tmp_path, {}) == []
