@@ -64,6 +64,6 @@ def _drawn(by_sampling: dict[str, list[Manifest]]) -> Figure:
         panel.set_xlabel("steps", fontsize=9)
         panel.tick_params(labelsize=8)
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8, loc="lower right")
+        panel.legend(fontsize=8, loc="best")
     panels[0].set_ylabel("validation SSIM", fontsize=9)
     return figure
