@@ -6,7 +6,7 @@ antialiased and the target is free of noise. Its movies have another contrast at
 are darker than what people film, and its scans have up to 6 dB less noise than the published ones, as
 prospective scans may. "As published" (`SimulationRanges.published()`) draws once for each clip, reads its
 first 50 frames, resizes without antialiasing, cuts the centre, repeats one mask, and leaves the noise in the
-target (paper_spec §1). All other physical ranges are the published ones in both.
+target (paper_spec §1). But for the number of coils, all other physical ranges are the published ones in both.
 """
 
 from __future__ import annotations

@@ -186,7 +186,8 @@ def _settings_of(record: dict[str, Any]) -> dict[str, Any]:
         # What runs had before there was a choice.
         settings.setdefault("optimizer", "adam")
         settings.setdefault("cooldown", 0.0)
-        settings["simulation"] = _OLD_SIMULATION | settings.get("simulation", {})
+        if isinstance(settings.setdefault("simulation", {}), dict):
+            settings["simulation"] = _OLD_SIMULATION | settings["simulation"]
     return settings
 
 

@@ -394,7 +394,7 @@ class Trainer:
         return json.dumps({name: dataclasses.asdict(part) for name, part in parts.items()}, sort_keys=True)
 
     def _comparable(self, state: Mapping[str, npt.NDArray[Any]], name: str) -> float:
-        """A saved validation SSIM; -1 if it was measured on other samples than will be."""
+        """A saved validation SSIM; -1 unless it is known to be of the samples that this run validates on."""
         same = "samples" in state and str(state["samples"]) == self._samples
         return float(state[name]) if same else -1.0
 

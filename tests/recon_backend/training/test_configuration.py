@@ -199,7 +199,9 @@ def test_going_on_and_refusing(tmp_path: Path) -> None:
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     """Half a record is no record."""
-    run = write_run(tmp_path / "run", {})
+    run = write_run(tmp_path / "run", {**OLD_RECORD, "simulation": 3})
+    with pytest.raises(ReconstructionError, match="configuration.json: simulation is 3, but a table"):
+        read_run(run)
     (run / CONFIGURATION_NAME).write_text('{"sampling": "sp')
     with pytest.raises(ReconstructionError, match="configuration.json: the run's record is damaged"):
         read_run(run)
