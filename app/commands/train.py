@@ -24,7 +24,7 @@ Train VarNet (cartesian), 3D UNet (radial) or FastDVDNet (spiral) on scans simul
 
 The same command again goes on where the run stopped. A run that was begun with other settings is
 not touched: the field that differs is named. --resume needs a run in DIR, takes all settings that
-are not stated from it, and lets those of the optimiser change (learning_rate, precision, …).
+are not stated from it, and lets those of optimiser and samples change (learning_rate, simulation, …).
 A run that is killed loses two minutes at most.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from app.commands.failures import CommandError
 from app.commands.train import configuration_of
 from recon_backend import device
 from recon_backend.errors import ReconstructionError
+from recon_backend.simulation.ranges import SimulationRanges
 from recon_backend.training.configuration import TrainingConfiguration, reconciled
 
 Asked = Callable[..., argparse.Namespace]
@@ -62,7 +64,8 @@ def test_float16_is_not_trained_in(asked: Asked, monkeypatch: pytest.MonkeyPatch
 
 def test_the_same_command_goes_on_with_the_runs_precision(asked: Asked, tmp_path: Path) -> None:
     """Begun in float32 elsewhere, it stays so; a stated setting that differs is refused by name."""
-    record(tmp_path, precision="float32", optimizer="muon", cooldown=0.2)
+    today = {"optimizer": "muon", "cooldown": 0.2, "simulation": dataclasses.asdict(SimulationRanges())}
+    record(tmp_path, precision="float32", **today)
     made = configuration_of(asked())
     assert made.precision == "float32"
     assert reconciled(made, tmp_path / "run") == (made, [])
