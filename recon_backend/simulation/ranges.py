@@ -4,9 +4,11 @@
 direction in time of the clip, coils, phases, noise level, mask and phase of the sampling; resizing is
 antialiased and the target is free of noise. Its movies have another contrast at each visit, because bodies
 are darker than what people film, and its scans have up to 6 dB less noise than the published ones, as
-prospective scans may. "As published" (`SimulationRanges.published()`) draws once for each clip, reads its
-first 50 frames, resizes without antialiasing, cuts the centre, repeats one mask, and leaves the noise in the
-target (paper_spec §1). But for the number of coils, all other physical ranges are the published ones in both.
+prospective scans may; half of its movies have dim parts, as lungs are; and half of its videos rest everywhere
+but in one part, because bodies do. "As published" (`SimulationRanges.published()`) draws once for each clip,
+reads its first 50 frames, resizes without antialiasing, cuts the centre, repeats one mask, and leaves the
+noise in the target (paper_spec §1). But for the number of coils, all other physical ranges are the published
+ones in both.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ class SimulationRanges:
     Attributes:
         snr_db: nominal signal-to-noise ratio of the coil images (published: 12 to 22 dB).
         contrast: exponent of the movie's magnitude (published: 1); above 1, what is dim becomes dimmer.
+        dim_share: share of movies in which one to three ellipses have little signal, as lungs (published: 0).
+        dim_part: half-axes of these ellipses in units of the matrix.
+        dim_level: factor on their magnitude; its logarithm is uniform.
         ellipse_a, ellipse_b: half-axes of the ellipse in units of half the matrix (b is further multiplied by
             0.8).
         object_phase_rad: amplitude of the 6×6 background phase grid.
@@ -38,6 +43,8 @@ class SimulationRanges:
         published_reading: True = the first 50 frames, resized without antialiasing, centre cut in time and
             space, neither turned nor flipped; False = random window, crop, turn, flip and direction in time.
         crop: side of the random square in units of the short side of a video.
+        still_share: share of videos of which only one part, with soft edges, moves (published: 0).
+        still_part: half-axes of that part, an ellipse, in units of the matrix.
         cine_zoom: enlargement of cine images.
         cine_speed: frames of a cine that pass from one simulated frame to the next.
         random_mask_share: share of Cartesian scans with a mask drawn anew by the published rule; the others
@@ -48,6 +55,9 @@ class SimulationRanges:
 
     snr_db: tuple[float, float] = (12.0, 28.0)
     contrast: tuple[float, float] = (0.7, 2.0)
+    dim_share: float = 0.5
+    dim_part: tuple[float, float] = (0.08, 0.3)
+    dim_level: tuple[float, float] = (0.02, 0.3)
     ellipse_a: tuple[float, float] = (1.0, 1.4)
     ellipse_b: tuple[float, float] = (0.8, 1.2)
     object_phase_rad: float = 2.0
@@ -62,6 +72,8 @@ class SimulationRanges:
     once_per_clip: bool = False
     published_reading: bool = False
     crop: tuple[float, float] = (0.6, 1.0)
+    still_share: float = 0.5
+    still_part: tuple[float, float] = (0.1, 0.35)
     cine_zoom: tuple[float, float] = (1.0, 2.0)
     cine_speed: tuple[float, float] = (0.7, 1.4)
     random_mask_share: float = 0.5
@@ -74,6 +86,8 @@ class SimulationRanges:
             **{
                 "snr_db": (12.0, 22.0),
                 "contrast": (1.0, 1.0),
+                "still_share": 0.0,
+                "dim_share": 0.0,
                 "coils": (30, 30),
                 "noisy_target": True,
                 "published_sampling": True,

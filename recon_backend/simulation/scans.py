@@ -88,9 +88,10 @@ def simulate_file(
             snr=_PHANTOM_SNR if snr_db is None else 10 ** (snr_db / 20),
             seed=seed,
         )
-    # The spreads of training in contrast and noise are no wish of whoever simulates this very movie.
-    usual = SimulationRanges.published()
-    ranges = usual if published else SimulationRanges(snr_db=usual.snr_db, contrast=usual.contrast)
+    # What training spreads, contrast, noise and dim parts, is no wish of whoever simulates this very movie.
+    usual = ranges = SimulationRanges.published()
+    if not published:
+        ranges = SimulationRanges(snr_db=usual.snr_db, contrast=usual.contrast, dim_share=usual.dim_share)
     if coils is not None:
         ranges = dataclasses.replace(ranges, coils=(coils, coils))
     if snr_db is not None:

@@ -30,6 +30,7 @@ PUBLISHED_BOX = (488, 1464)
 _FRAME_TIME_S = 0.05
 _OBJECT_PHASE_GRID = 6
 _COIL_PHASE_GRID = 2
+_MOST_DIM_PARTS = 3
 _MASK_CYCLE = 15
 _SPIRAL_CYCLE = 12
 
@@ -96,7 +97,24 @@ def complex_object(
     magnitude = np.abs(pair)
     if ranges.contrast != (1.0, 1.0):
         magnitude **= rng.uniform(*ranges.contrast)
+    if ranges.dim_share and rng.random() < ranges.dim_share:
+        magnitude *= dim_parts(magnitude.shape[-1], rng, ranges)
     return (magnitude * np.exp(1j * ranges.angle_factor * np.angle(pair))).astype(np.complex64)
+
+
+def dim_parts(matrix: int, rng: np.random.Generator, ranges: SimulationRanges) -> npt.NDArray[np.float32]:
+    """Factor (y, x) of 1, but for one to three turned ellipses of little signal, as of lungs."""
+    y, x = np.mgrid[:matrix, :matrix]
+    factor = np.ones((matrix, matrix), np.float32)
+    for _ in range(int(rng.integers(1, _MOST_DIM_PARTS + 1))):
+        half_long, half_short = (matrix * rng.uniform(*ranges.dim_part) for _ in range(2))
+        centre_y, centre_x = rng.uniform(0, matrix, 2)
+        angle = rng.uniform(0, np.pi)
+        along = (x - centre_x) * np.cos(angle) + (y - centre_y) * np.sin(angle)
+        across = (y - centre_y) * np.cos(angle) - (x - centre_x) * np.sin(angle)
+        inside = (along / half_long) ** 2 + (across / half_short) ** 2 <= 1
+        factor[inside] = np.exp(rng.uniform(*np.log(ranges.dim_level)))
+    return factor
 
 
 def ellipse(matrix: int, rng: np.random.Generator, ranges: SimulationRanges) -> npt.NDArray[np.float32]:

@@ -176,7 +176,13 @@ def read_settings(path: Path) -> dict[str, Any]:
     return _settings_of(settings)
 
 
-_OLD_SIMULATION = {"snr_db": [12.0, 22.0], "contrast": [1.0, 1.0], "wide_rotation_share": 0.7}
+_OLD_SIMULATION = {
+    "snr_db": [12.0, 22.0],
+    "contrast": [1.0, 1.0],
+    "wide_rotation_share": 0.7,
+    "still_share": 0.0,
+    "dim_share": 0.0,
+}
 
 
 def _settings_of(record: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,8 @@ Split = Literal["train", "validation"]
 Progress = Callable[[str, float], None]
 Loaded = TypeVar("Loaded")
 VALIDATION_SHARE = 0.12
+# Width of the edge between what moves and what rests, in units of the moving part's radius.
+_SOFT_EDGE = (0.05, 0.4)
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -187,7 +189,10 @@ class VideoFolder:
         top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
         # Only the frames of the window are read from the disk.
         window = stored[order, top : top + side, left : left + side]
-        return _turned(resize_movie(window, matrix), rng)
+        movie = resize_movie(window, matrix)
+        if ranges.still_share and rng.random() < ranges.still_share:
+            movie = only_part_moves(movie, rng, ranges)
+        return _turned(movie, rng)
 
 
 class CineFile:
@@ -449,6 +454,25 @@ def _to_and_fro(count: int, start: int, frames: int) -> npt.NDArray[np.intp]:
     period = max(1, 2 * (count - 1))
     index = (start + np.arange(frames)) % period
     return np.minimum(index, period - index) if count > 1 else np.zeros(frames, np.intp)
+
+
+def only_part_moves(
+    movie: npt.NDArray[np.uint8], rng: np.random.Generator, ranges: SimulationRanges
+) -> npt.NDArray[np.uint8]:
+    """The movie (frame, y, x, 3) inside a drawn ellipse with soft edges, its middle frame outside.
+
+    In what people film everything moves, often with the camera; in a body most rests. Networks that never saw
+    rest do not average over time where they could.
+    """
+    matrix = movie.shape[1]
+    half_y, half_x = (matrix * rng.uniform(*ranges.still_part) for _ in range(2))
+    centre_y, centre_x = rng.uniform(0, matrix, 2)
+    y, x = np.mgrid[:matrix, :matrix]
+    distance = np.hypot((y - centre_y) / half_y, (x - centre_x) / half_x)
+    softness = rng.uniform(*_SOFT_EDGE)
+    moving = np.clip((1 + softness / 2 - distance) / softness, 0, 1).astype(np.float32)[..., None]
+    rest = movie[len(movie) // 2].astype(np.float32)
+    return np.rint(rest + moving * (movie - rest)).astype(np.uint8)
 
 
 def _turned(movie: npt.NDArray[Any], rng: np.random.Generator, axis: int = 0) -> npt.NDArray[Any]:

@@ -89,7 +89,7 @@ def test_options_and_seed(tmp_path: Path, cine: Path) -> None:
 
 
 def test_a_cine_keeps_its_contrast(tmp_path: Path, cine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What training spreads, contrast and noise, is not drawn for a scan of this very movie."""
+    """What training spreads, contrast, noise and dim parts, is not drawn for a scan of this very movie."""
     seen: list[SimulationRanges] = []
 
     def watched(movie: np.ndarray, rng: np.random.Generator, ranges: SimulationRanges) -> np.ndarray:
@@ -99,6 +99,7 @@ def test_a_cine_keeps_its_contrast(tmp_path: Path, cine: Path, monkeypatch: pyte
     monkeypatch.setattr(scans, "complex_object", watched)
     simulate_file(cine, tmp_path / "a.h5", sampling="cartesian", frames=2, coils=2)
     assert seen[0].contrast == (1, 1) and seen[0].snr_db == (12, 22) and not seen[0].published_reading
+    assert seen[0].dim_share == 0
 
 
 def test_noise_follows_the_asked_ratio(tmp_path: Path, cine: Path) -> None:

@@ -46,15 +46,48 @@ def test_contrast_is_a_power_of_the_magnitude_alone() -> None:
     """Between the bounds, another for each clip, the phase untouched; a movie of zeros stays one."""
     movie = colour_movie(2, 16)
     plain = videos.complex_object(movie, np.random.default_rng(0), SimulationRanges.published())
-    square = videos.complex_object(movie, np.random.default_rng(0), SimulationRanges(contrast=(2.0, 2.0)))
+    square = videos.complex_object(
+        movie, np.random.default_rng(0), SimulationRanges(contrast=(2.0, 2.0), dim_share=0)
+    )
     np.testing.assert_allclose(square, plain * np.abs(plain), atol=1e-6)
     grey = np.repeat(np.array([0, 51, 255], np.uint8), 3).reshape(1, 1, 3, 3)
-    rng, ranges = np.random.default_rng(0), SimulationRanges(contrast=(0.7, 2.0))
+    rng, ranges = np.random.default_rng(0), SimulationRanges(contrast=(0.7, 2.0), dim_share=0)
     drawn = np.array([np.abs(videos.complex_object(grey, rng, ranges))[0, 0] for _ in range(50)])
     powers = np.log(drawn[:, 1]) / np.log(np.sqrt(2) / 5)
     np.testing.assert_allclose(drawn[:, 2], np.sqrt(2) ** powers, rtol=1e-5)
     assert not drawn[:, 0].any()
     assert 0.7 <= powers.min() < 0.8 and 1.9 < powers.max() <= 2.0
+
+
+def test_dim_parts_are_ellipses_of_little_signal() -> None:
+    """One to three, of the size and level that are drawn, at rest; elsewhere, and in phase, no change."""
+    ranges = SimulationRanges(dim_share=1.0, dim_part=(0.1, 0.2), dim_level=(0.02, 0.3))
+    rng, numbers, levels, sizes = np.random.default_rng(0), set(), [], []
+    for _ in range(200):
+        factor = videos.dim_parts(64, rng, ranges)
+        below = np.unique(factor[factor < 1])
+        numbers.add(len(below))
+        levels += list(below)
+        if len(below) == 1 and not (factor[[0, -1]] < 1).any() and not (factor[:, [0, -1]] < 1).any():
+            sizes.append((factor < 1).sum())
+    # An ellipse may lie in another one, or in the picture's corner with no pixel of it inside.
+    assert {1, 2, 3} <= numbers <= {0, 1, 2, 3}
+    assert 0.02 <= min(levels) < 0.025 and 0.25 < max(levels) <= 0.3
+    assert np.median(levels) == pytest.approx(np.sqrt(0.02 * 0.3), rel=0.3), "the logarithm is uniform"
+    assert np.pi * 6.4**2 * 0.9 < min(sizes) and max(sizes) < np.pi * 12.8**2 * 1.1
+
+    movie = colour_movie(3, 64)
+    plain = videos.complex_object(movie, np.random.default_rng(0), SimulationRanges.published())
+    dimmed = videos.complex_object(
+        movie, np.random.default_rng(0), SimulationRanges(contrast=(1.0, 1.0), dim_share=1.0)
+    )
+    ratio = dimmed[np.abs(plain).min(axis=0)[None].repeat(3, 0) > 1e-3].reshape(3, -1) / plain[
+        np.abs(plain).min(axis=0)[None].repeat(3, 0) > 1e-3
+    ].reshape(3, -1)
+    np.testing.assert_allclose(ratio.imag, 0, atol=1e-4)
+    np.testing.assert_allclose(ratio, ratio[:1].repeat(3, 0), atol=1e-4)
+    assert 0 < (ratio.real < 0.9).mean() < 1
+    assert SimulationRanges.published().dim_share == 0
 
 
 def test_maps_are_divided_by_the_peak_of_their_rss_only() -> None:

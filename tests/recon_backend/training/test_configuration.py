@@ -165,7 +165,9 @@ def test_records_of_older_versions_are_read(tmp_path: Path) -> None:
         precision="mixed_bfloat16",
         optimizer="adam",
         cooldown=0.0,
-        simulation=SimulationRanges(snr_db=(12, 22), contrast=(1, 1), wide_rotation_share=0.7),
+        simulation=SimulationRanges(
+            snr_db=(12, 22), contrast=(1, 1), wide_rotation_share=0.7, still_share=0, dim_share=0
+        ),
     )
     assert make_configuration(read_settings(run / CONFIGURATION_NAME)) == read_run(run)
 

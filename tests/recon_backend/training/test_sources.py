@@ -19,7 +19,14 @@ from recon_backend.training.samples import (
     drawn_range,
     simulated_clip,
 )
-from recon_backend.training.sources import CineFile, KspaceFolder, VideoFolder, members_of, open_source
+from recon_backend.training.sources import (
+    CineFile,
+    KspaceFolder,
+    VideoFolder,
+    members_of,
+    only_part_moves,
+    open_source,
+)
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
@@ -128,7 +135,7 @@ def test_improved_draws_turn_flip_reverse_and_move(videos: Path, tmp_path: Path)
     source = VideoFolder(videos, tmp_path, "train")
     rng, sides, directions, starts = np.random.default_rng(5), set(), set(), set()
     for _ in range(60):
-        movie = source.draw(rng, 4, 48, SimulationRanges(crop=(1.0, 1.0)))
+        movie = source.draw(rng, 4, 48, SimulationRanges(crop=(1.0, 1.0), still_share=0.0))
         assert movie.shape == (4, 48, 48, 3) and movie.dtype == np.uint8
         edges = [movie[:, 1, 12:36], movie[:, -2, 12:36], movie[:, 12:36, 1], movie[:, 12:36, -2]]
         flat = [float(edge.astype(float).std(axis=1).max()) for edge in edges]
@@ -138,6 +145,47 @@ def test_improved_draws_turn_flip_reverse_and_move(videos: Path, tmp_path: Path)
         directions.add(int(np.sign(bar[1] - bar[0])))
         starts.add(round(float(bar[0]) / 5))
     assert sides == {0, 1, 2, 3} and {-1, 1} <= directions and len(starts) > 8
+
+
+def test_one_part_moves_and_the_rest_rests() -> None:
+    """Inside the ellipse the movie as it was, outside its middle frame, between them a mixture of both."""
+    movie = np.random.default_rng(1).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+    ranges = SimulationRanges(still_part=(0.25, 0.25))
+    places = set()
+    for seed in range(20):
+        drawn = only_part_moves(movie, np.random.default_rng(seed), ranges)
+        assert drawn.dtype == np.uint8 and drawn.shape == movie.shape
+        np.testing.assert_array_equal(drawn[2], movie[2])
+        rests = (drawn == movie[2]).all(axis=(0, 3))
+        moves = (drawn == movie).all(axis=(0, 3))
+        assert 0.4 < rests.mean() < 1, "an ellipse of radius 16 of 64 pixels, part of which may lie outside"
+        assert moves.any() and not (rests & moves).any()
+        mixed = ~(rests | moves)
+        low, high = (np.minimum(movie, movie[2]), np.maximum(movie, movie[2]))
+        assert ((drawn >= low) & (drawn <= high)).all(axis=(0, 3))[mixed].all()
+        y, x = np.nonzero(moves)
+        assert max(np.ptp(y), np.ptp(x)) <= 2 * 16
+        places.add((int(y.mean()) // 16, int(x.mean()) // 16))
+    assert len(places) > 8, "anywhere in the picture"
+
+
+def test_the_share_of_videos_that_rest_is_drawn(videos: Path, tmp_path: Path) -> None:
+    """All, none, or about half of the movies have pixels that never change; the published ones have none."""
+    source = VideoFolder(videos, tmp_path, "train")
+
+    def share(ranges: SimulationRanges) -> float:
+        rng = np.random.default_rng(3)
+        # Frames of coloured noise that is shifted: none of it rests by itself.
+        still = [
+            bool((np.ptp(source.draw(rng, 4, 48, ranges), axis=0) == 0).all(axis=-1).mean() > 0.1)
+            for _ in range(40)
+        ]
+        return float(np.mean(still))
+
+    assert share(SimulationRanges(still_share=1.0)) == 1
+    assert share(SimulationRanges(still_share=0.0)) == 0
+    assert 0.25 < share(SimulationRanges()) < 0.75
+    assert SimulationRanges.published().still_share == 0
 
 
 def test_cine_of_any_type_is_converted_once_and_mapped(tmp_path: Path) -> None:
