@@ -27,7 +27,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from recon_backend import __version__
+from recon_backend.code_version import code_version
 from recon_backend.errors import FormatError, ReconstructionError
 from recon_backend.preparation import NORMALISATION_RULE, PEAK_RULE
 from recon_backend.storage import TEMPORARY_SUFFIX, replacing, write_durably
@@ -446,7 +446,7 @@ class Trainer:
         before: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         record = dataclasses.asdict(self.configuration) | {"parameters": int(self.model.count_params())}
         record["patch"] = dataclasses.asdict(self.configuration.patch_shape)
-        record["version"] = __version__
+        record["version"] = code_version()
         record["backend"] = keras.backend.backend()
         # The peak of the truth is not known in use; the peak of the time average takes its place.
         ours = self.configuration.normalisation == NORMALISATION_RULE
