@@ -346,6 +346,10 @@ _RULES: dict[str, _Rule] = {
 }
 
 
+# Lengths that divide, and a factor whose logarithm is drawn.
+_ABOVE_ZERO = frozenset("coil_width crop cine_zoom dim_level dim_part ellipse_a ellipse_b still_part".split())
+
+
 def _checked(name: str, value: Any, where: str) -> Any:  # noqa: ANN401
     """A field's value in its type."""
     if name == "filters":
@@ -396,6 +400,8 @@ def _table(start: _Table, settings: Any, where: str, inside: str) -> _Table:  # 
             changes[name] = value
         elif isinstance(present, tuple):
             changes[name] = _range(f"{inside}.{name}", value, type(present[0]), where)
+            if name in _ABOVE_ZERO and changes[name][0] <= 0:
+                raise _wrong(where, f"{inside}.{name}", value, "a range [low, high] above 0")
         else:
             number = _as(type(present), value)
             if number is None or number < 0:

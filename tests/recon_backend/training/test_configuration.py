@@ -121,6 +121,7 @@ def test_learning_rate_warms_up_and_falls() -> None:
         ({"filters": [8, 0]}, "filters is .8, 0., but a list of whole numbers"),
         ({"sampling": "zigzag"}, "sampling is 'zigzag', but cartesian, radial or spiral"),
         ({"simulation": {"snr_db": [20, 10]}}, "simulation.snr_db is .20, 10., but a range"),
+        ({"simulation": {"dim_level": [0, 0.3]}}, "simulation.dim_level is .0, 0.3., but a range .* above 0"),
         ({"simulation": {"noisy_target": "yes"}}, "simulation.noisy_target is 'yes', but true or false"),
         ({"simulation": 3}, "simulation is 3, but a table"),
         ({"patch": {"frames": 99}}, "patch.frames is 99, but 1 to simulated_frames"),
