@@ -682,6 +682,8 @@ def test_how_a_clip_was_looked_at_is_recorded(reader: Reader) -> None:
     for keys in ("-", "+", "+", "z", "v"):
         reader.type(keys)
     reader.see()
+    # The first frame is there before playing begins, so a pass alone may show one frame less by playing.
+    reader.qtbot.waitUntil(lambda: reader.view.row.frames_shown >= FRAMES)
     reader.type("123")
     reader.press(Qt.Key.Key_Return)
     reader.wait_for_rankings(1)
@@ -689,7 +691,7 @@ def test_how_a_clip_was_looked_at_is_recorded(reader: Reader) -> None:
     assert set(record.viewing["speeds"]) == {0.75, 1.0, 1.5}
     assert record.viewing["every_frame"] is True and record.viewing["ab_loop"] is False
     assert record.viewing["zoom"] == pytest.approx(1.25)
-    assert record.viewing["frames_shown"] >= FRAMES - 1, "the first one is there before playing begins"
+    assert record.viewing["frames_shown"] >= FRAMES
     assert record.loops == min(record.viewing["loops_per_panel"]) >= 1
     assert 0 < record.viewing["seconds_playing"] <= record.seconds + 0.01, "rounded to 0.01 s"
     assert record.viewing["loading_s"] >= 0
